@@ -23,9 +23,15 @@ all: module tools
 
 module: $(MODULE)
 
-$(NGX)/objs/Makefile: config Makefile $(wildcard ngx_unit_module/*.c \
-                                        lua-free-filters/*.c)
-	mkdir -p $(BUILD)
+# changes only when a source file comes or goes: configure must run again then
+$(BUILD)/sources: FORCE
+	@mkdir -p $(BUILD)
+	@ls ngx_unit_module/*.c lua-free-filters/*.c > $@.new
+	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+
+FORCE:
+
+$(NGX)/objs/Makefile: config Makefile $(BUILD)/sources
 	rm -rf $(NGX)
 	cp -r $(NGX_DEV) $(NGX)
 	cd $(NGX) && . ./conf_flags && ./configure "$${NGX_CONF_FLAGS[@]}" \
@@ -42,6 +48,6 @@ include t/unit/unit.mk
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all module tools unit static clean
+.PHONY: all module tools unit static clean FORCE
 
 SHELL = /bin/bash
