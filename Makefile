@@ -26,7 +26,7 @@ module: $(MODULE)
 # changes only when a source file comes or goes: configure must run again then
 $(BUILD)/sources: FORCE
 	@mkdir -p $(BUILD)
-	@ls ngx_unit_module/*.c lua-free-filters/*.c > $@.new
+	@ls ngx_unit_module/*.c lua-free-filters/*.c > $@.new 2> /dev/null || :
 	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
 FORCE:
