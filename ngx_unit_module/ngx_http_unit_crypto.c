@@ -1,0 +1,391 @@
+
+/*
+ * The few OpenSSL calls of the gateway.  Called from the access phase (token
+ * hashes, signatures), and while configuration and key sets are loaded.
+ *
+ * The digest and HMAC contexts are one per process and live as long as it
+ * does; they hold no descriptor, lock or thread, so that a worker may go on
+ * with what it inherited from the master.  Nothing here may leave anything
+ * in OpenSSL's error queue: nginx would report it on somebody else's
+ * connection.
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <openssl/core_names.h>
+#include <openssl/crypto.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/rand.h>
+#include "ngx_http_unit_crypto.h"
+
+
+static ngx_int_t ngx_http_unit_crypto_digest_init(void);
+static ngx_int_t ngx_http_unit_crypto_mac_init(const ngx_str_t *key);
+static EVP_MAC_CTX *ngx_http_unit_crypto_mac_create(void);
+static void ngx_http_unit_crypto_length(u_char p[8], size_t len);
+
+
+/* one per process, made when first needed */
+static EVP_MD       *ngx_http_unit_crypto_md;
+static EVP_MD_CTX   *ngx_http_unit_crypto_md_ctx;
+static EVP_MAC_CTX  *ngx_http_unit_crypto_mac_ctx;
+
+
+/* 0xff: not of the alphabet */
+static const u_char  ngx_http_unit_crypto_base64url[256] = {
+    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+    0xff, 0xff, 0xff, 0xff, 0xff, 0x3e, 0xff, 0xff,        /* - */
+    0x34, 0x35, 0x36, 0x37, 0x38, 0x39, 0x3a, 0x3b,        /* 0 to 7 */
+    0x3c, 0x3d, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,        /* 8, 9 */
+    0xff, 0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x06,        /* A to G */
+    0x07, 0x08, 0x09, 0x0a, 0x0b, 0x0c, 0x0d, 0x0e,        /* H to O */
+    0x0f, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16,        /* P to W */
+    0x17, 0x18, 0x19, 0xff, 0xff, 0xff, 0xff, 0x3f,        /* X, Y, Z, _ */
+    0xff, 0x1a, 0x1b, 0x1c, 0x1d, 0x1e, 0x1f, 0x20,        /* a to g */
+    0x21, 0x22, 0x23, 0x24, 0x25, 0x26, 0x27, 0x28,        /* h to o */
+    0x29, 0x2a, 0x2b, 0x2c, 0x2d, 0x2e, 0x2f, 0x30,        /* p to w */
+    0x31, 0x32, 0x33, 0xff, 0xff, 0xff, 0xff, 0xff,        /* x, y, z */
+    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff
+};
+
+
+ngx_int_t
+ngx_http_unit_sha256(const ngx_str_t *fields, ngx_uint_t n, ngx_uint_t plain,
+    u_char out[NGX_HTTP_UNIT_SHA256_LEN])
+{
+    u_char      length[8];
+    ngx_uint_t  i;
+
+    if (plain && n != 1) {
+        return NGX_ERROR;
+    }
+
+    if (ngx_http_unit_crypto_digest_init() != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < n; i++) {
+
+        if (!plain) {
+            ngx_http_unit_crypto_length(length, fields[i].len);
+
+            if (EVP_DigestUpdate(ngx_http_unit_crypto_md_ctx, length, 8)
+                != 1)
+            {
+                goto failed;
+            }
+        }
+
+        if (EVP_DigestUpdate(ngx_http_unit_crypto_md_ctx, fields[i].data,
+                             fields[i].len)
+            != 1)
+        {
+            goto failed;
+        }
+    }
+
+    if (EVP_DigestFinal_ex(ngx_http_unit_crypto_md_ctx, out, NULL) != 1) {
+        goto failed;
+    }
+
+    return NGX_OK;
+
+failed:
+
+    ERR_clear_error();
+
+    return NGX_ERROR;
+}
+
+
+ngx_int_t
+ngx_http_unit_hmac(const ngx_str_t *key, const ngx_str_t *fields,
+    ngx_uint_t n, u_char out[NGX_HTTP_UNIT_SHA256_LEN])
+{
+    size_t      len;
+    u_char      length[8];
+    ngx_uint_t  i;
+
+    if (ngx_http_unit_crypto_mac_init(key) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < n; i++) {
+        ngx_http_unit_crypto_length(length, fields[i].len);
+
+        if (EVP_MAC_update(ngx_http_unit_crypto_mac_ctx, length, 8) != 1
+            || EVP_MAC_update(ngx_http_unit_crypto_mac_ctx, fields[i].data,
+                              fields[i].len)
+               != 1)
+        {
+            goto failed;
+        }
+    }
+
+    if (EVP_MAC_final(ngx_http_unit_crypto_mac_ctx, out, &len,
+                      NGX_HTTP_UNIT_SHA256_LEN)
+        != 1
+        || len != NGX_HTTP_UNIT_SHA256_LEN)
+    {
+        goto failed;
+    }
+
+    return NGX_OK;
+
+failed:
+
+    ERR_clear_error();
+
+    return NGX_ERROR;
+}
+
+
+ngx_int_t
+ngx_http_unit_random(u_char *p, size_t len)
+{
+    if (len > INT_MAX || RAND_bytes(p, (int) len) != 1) {
+        ERR_clear_error();
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_uint_t
+ngx_http_unit_equal(const u_char *a, size_t alen, const u_char *b, size_t blen)
+{
+    if (alen != blen) {
+        return 0;
+    }
+
+    return CRYPTO_memcmp(a, b, alen) == 0;
+}
+
+
+ssize_t
+ngx_http_unit_base64url_decode(u_char *dst, const u_char *src, size_t len)
+{
+    u_char         c, *d;
+    uint32_t       bits;
+    size_t         i;
+    const u_char  *table;
+
+    if (len % 4 == 1) {
+        return NGX_DECLINED;
+    }
+
+    table = ngx_http_unit_crypto_base64url;
+    d = dst;
+    bits = 0;
+
+    for (i = 0; i < len; i++) {
+        c = table[src[i]];
+
+        if (c == 0xff) {
+            return NGX_DECLINED;
+        }
+
+        bits = (bits << 6) | c;
+
+        if (i % 4 == 3) {
+            *d++ = (u_char) (bits >> 16);
+            *d++ = (u_char) (bits >> 8);
+            *d++ = (u_char) bits;
+            bits = 0;
+        }
+    }
+
+    /* unused bits of the last character must be zero: one text per value */
+
+    switch (len % 4) {
+
+    case 2:
+        if (bits & 0x0f) {
+            return NGX_DECLINED;
+        }
+
+        *d++ = (u_char) (bits >> 4);
+        break;
+
+    case 3:
+        if (bits & 0x03) {
+            return NGX_DECLINED;
+        }
+
+        *d++ = (u_char) (bits >> 10);
+        *d++ = (u_char) (bits >> 2);
+        break;
+    }
+
+    return d - dst;
+}
+
+
+size_t
+ngx_http_unit_base64url_encode(u_char *dst, const u_char *src, size_t len)
+{
+    u_char               *d;
+    uint32_t              bits;
+    static const u_char   alphabet[] =
+           "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+    d = dst;
+
+    for ( /* void */ ; len >= 3; len -= 3) {
+        bits = ((uint32_t) src[0] << 16) | ((uint32_t) src[1] << 8) | src[2];
+
+        *d++ = alphabet[bits >> 18];
+        *d++ = alphabet[(bits >> 12) & 0x3f];
+        *d++ = alphabet[(bits >> 6) & 0x3f];
+        *d++ = alphabet[bits & 0x3f];
+
+        src += 3;
+    }
+
+    if (len == 2) {
+        bits = ((uint32_t) src[0] << 8) | src[1];
+
+        *d++ = alphabet[bits >> 10];
+        *d++ = alphabet[(bits >> 4) & 0x3f];
+        *d++ = alphabet[(bits << 2) & 0x3f];
+
+    } else if (len == 1) {
+        *d++ = alphabet[src[0] >> 2];
+        *d++ = alphabet[(src[0] << 4) & 0x3f];
+    }
+
+    return d - dst;
+}
+
+
+static ngx_int_t
+ngx_http_unit_crypto_digest_init(void)
+{
+    if (ngx_http_unit_crypto_md == NULL) {
+        ngx_http_unit_crypto_md = EVP_MD_fetch(NULL, "SHA2-256", NULL);
+
+        if (ngx_http_unit_crypto_md == NULL) {
+            goto failed;
+        }
+    }
+
+    if (ngx_http_unit_crypto_md_ctx == NULL) {
+        ngx_http_unit_crypto_md_ctx = EVP_MD_CTX_new();
+
+        if (ngx_http_unit_crypto_md_ctx == NULL) {
+            goto failed;
+        }
+    }
+
+    /* also forgets what an earlier failure left half done */
+
+    if (EVP_DigestInit_ex2(ngx_http_unit_crypto_md_ctx,
+                           ngx_http_unit_crypto_md, NULL)
+        != 1)
+    {
+        goto failed;
+    }
+
+    return NGX_OK;
+
+failed:
+
+    ERR_clear_error();
+
+    return NGX_ERROR;
+}
+
+
+static ngx_int_t
+ngx_http_unit_crypto_mac_init(const ngx_str_t *key)
+{
+    const u_char  *data;
+
+    if (ngx_http_unit_crypto_mac_ctx == NULL) {
+        ngx_http_unit_crypto_mac_ctx = ngx_http_unit_crypto_mac_create();
+
+        if (ngx_http_unit_crypto_mac_ctx == NULL) {
+            ERR_clear_error();
+            return NGX_ERROR;
+        }
+    }
+
+    /* NULL would mean "the key of the last call" */
+    data = key->len ? key->data : (const u_char *) "";
+
+    if (EVP_MAC_init(ngx_http_unit_crypto_mac_ctx, data, key->len, NULL)
+        != 1)
+    {
+        ERR_clear_error();
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+static EVP_MAC_CTX *
+ngx_http_unit_crypto_mac_create(void)
+{
+    EVP_MAC      *mac;
+    OSSL_PARAM    params[2];
+    EVP_MAC_CTX  *ctx;
+
+    mac = EVP_MAC_fetch(NULL, OSSL_MAC_NAME_HMAC, NULL);
+    if (mac == NULL) {
+        return NULL;
+    }
+
+    ctx = EVP_MAC_CTX_new(mac);
+
+    /* the context holds a reference of its own */
+    EVP_MAC_free(mac);
+
+    if (ctx == NULL) {
+        return NULL;
+    }
+
+    params[0] = OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST,
+                                                 (char *) "SHA2-256", 0);
+    params[1] = OSSL_PARAM_construct_end();
+
+    if (EVP_MAC_CTX_set_params(ctx, params) != 1) {
+        EVP_MAC_CTX_free(ctx);
+        return NULL;
+    }
+
+    return ctx;
+}
+
+
+static void
+ngx_http_unit_crypto_length(u_char p[8], size_t len)
+{
+    ngx_uint_t  i;
+
+    for (i = 8; i > 0; i--) {
+        p[i - 1] = (u_char) ((uint64_t) len >> (8 * (8 - i)));
+    }
+}
