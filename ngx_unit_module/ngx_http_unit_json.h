@@ -17,6 +17,7 @@
 
 
 #define NGX_HTTP_UNIT_JSON_MAX_DEPTH  32
+#define NGX_HTTP_UNIT_JSON_MAX_LEN    (1U << 30)
 
 
 typedef enum {
@@ -56,6 +57,12 @@ typedef struct {
 
 
 /*
+ * Set the key of the hash of member names, otherwise taken from the system's
+ * random source when first needed.  Makes tests repeatable.
+ */
+void ngx_http_unit_json_seed(uint64_t k0, uint64_t k1);
+
+/*
  * Create an empty watch set.
  *
  *   pool   owns the set
@@ -70,8 +77,9 @@ ngx_http_unit_json_watch_t *ngx_http_unit_json_watch_create(ngx_pool_t *pool,
 
 /*
  * Watch a path.  "data.attributes.phone" names members, "data[].type" the
- * member of each element of an array, "aud[]" each element.  The same path
- * given twice yields the same id; ids count from 0.  At most 32 segments,
+ * member of each element of an array, "aud[]" each element, "[].id" those of a
+ * root array, "" the root value.  The same path given twice yields the same
+ * id; ids count from 0.  At most 32 segments,
  * at most 1024 nodes.  The path is copied.
  *
  * Returns the id or NGX_ERROR (bad syntax, too many, no memory).
@@ -94,8 +102,9 @@ ngx_int_t ngx_http_unit_json_watch_member(ngx_http_unit_json_watch_t *w,
  * than white space, nesting deeper than NGX_HTTP_UNIT_JSON_MAX_DEPTH (the root
  * container is depth 1), duplicate member names in any object (compared after
  * decoding escapes), the code point U+0000 raw or escaped, lone surrogates,
- * invalid UTF-8 (overlong, surrogates, above U+10FFFF), numbers that neither
- * a 64-bit signed integer nor a finite double can hold.
+ * invalid UTF-8 (overlong, surrogates, above U+10FFFF), numbers that do not
+ * fit: a 64-bit signed integer, with fraction or exponent a finite double; and
+ * texts longer than NGX_HTTP_UNIT_JSON_MAX_LEN.
  *
  *   pool  for hits and temporary tables; memory used is linear in len
  *   p     len bytes, need not be NUL-terminated, not modified
@@ -106,7 +115,7 @@ ngx_int_t ngx_http_unit_json_watch_member(ngx_http_unit_json_watch_t *w,
  *
  * NGX_OK        valid
  * NGX_DECLINED  not valid
- * NGX_ERROR     no memory
+ * NGX_ERROR     no memory, or no random bytes for the hash key
  */
 ngx_int_t ngx_http_unit_json_scan(ngx_pool_t *pool, u_char *p, size_t len,
     const ngx_http_unit_json_watch_t *w, ngx_http_unit_json_t *out);
