@@ -42,16 +42,17 @@ sub not_found {
 
 sub body {
 	my ($self) = @_;
-	return error_body($self->{status}, $self->{code}, $self->{detail}, $self->{pointer});
+	return error_body(@{$self}{qw(status code detail pointer meta)});
 }
 
 sub error_body {
-	my ($status, $code, $detail, $pointer) = @_;
+	my ($status, $code, $detail, $pointer, $meta) = @_;
 
 	my %error = (status => "$status", title => $TITLE{$status} // ($status < 500 ? 'Bad Request' : 'Server Error'));
 	$error{code} = $code if defined($code //= $CODE{$status});
 	$error{detail} = $detail if defined $detail;
 	$error{source} = {pointer => $pointer} if defined $pointer;
+	$error{meta} = $meta if $meta;
 	return UnitSandbox::Json::encode({errors => [\%error]});
 }
 

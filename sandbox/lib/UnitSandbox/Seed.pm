@@ -14,6 +14,7 @@ use UnitSandbox::Store qw(put get next_id res);
 sub plant {
 	_alice();
 	_bob();
+	_trust();
 	_organisation();
 }
 
@@ -56,6 +57,21 @@ sub _bob {
 		phone => phone('5550200002'), email => 'bob@example.com',
 	);
 	_rest('10002', '2', $account, 'businessDebitCard', 'businessVirtualDebitCard', \%holder);
+}
+
+# So that there is one of each kind; nobody signs in as it.
+sub _trust {
+	make_customer(
+		'trustCustomer', '10003',
+		{
+			name => 'The Dent Trust', address => address(), stateOfIncorporation => 'CA',
+			contact => {
+				fullName => {first => 'Dora', last => 'Dent'}, email => 'dora@example.com', phone => phone('5550300001'),
+				address => address(),
+			},
+			authorizedUsers => [],
+		}
+	);
 }
 
 # What both customers have; ids start with the digit.

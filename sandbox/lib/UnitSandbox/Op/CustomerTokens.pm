@@ -61,7 +61,7 @@ sub _phone {
 	my $resource = res($customer);
 	my $a = $resource->{attributes};
 	my $is_business = $resource->{type} =~ /\Abusiness/i;
-	my $contact = $is_business && ref $a->{contact} eq 'HASH' ? $a->{contact}{phone} : $a->{phone};
+	my $contact = ref $a->{contact} eq 'HASH' ? $a->{contact}{phone} : $a->{phone};
 	if (!defined $wanted) {
 		fail(400, 'invalid_value', 'The customer has no phone.') if ref $contact ne 'HASH';
 		return $contact;

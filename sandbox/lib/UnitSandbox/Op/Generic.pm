@@ -46,7 +46,7 @@ sub answer {
 	}
 	return ($status, undef) if $status == 204;
 	return _delete($x, $status, $about) if $op->{method} eq 'DELETE' && $op->{path} =~ m{/:\w+\z};
-	return _create($x, $status, $collection) if $op->{name} =~ /create-|generate-/;
+	return _create($x, $status, $collection) if $op->{name} =~ /create-|generate-/ && !@{$op->{names}};
 	if ($about) {
 		return one($status, $about) if $TABLE{$op->{names}[-1]} || !%{attributes($x)};
 		my $resource = res($about);
