@@ -1,7 +1,11 @@
 # make            the dynamic module, build/ngx_http_unit_module.so
 # make tools      unit-jwt and unit-policy in build/
 # make unit       build and run the unit tests of the pure files
-# make static     nginx from Debian's source with the module linked in
+# make static     nginx from Debian's source with the module linked in,
+#                 build/nginx-static/objs/nginx; with SANITIZE=1 under ASAN and
+#                 UBSAN, build/nginx-sanitize/objs/nginx.  NGX_SRC=DIR takes
+#                 another nginx source; "script/setup --source" allows to fetch
+#                 Debian's
 # make clean
 #
 # CC=clang and CFLAGS=... do what they say.  Everything is built under build/.
@@ -9,6 +13,7 @@
 CC       ?= cc
 BUILD    ?= build
 NGX_DEV  ?= /usr/share/nginx/src
+NGX_SRC  ?=
 
 WARN      = -Wall -Wextra -Wno-unused-parameter -Wformat=2 -Wshadow -Wvla \
             -Wmissing-prototypes -Werror
@@ -45,9 +50,51 @@ $(MODULE): $(NGX)/objs/Makefile $(SRC)
 
 include t/unit/unit.mk
 
+unit-programs: $(UNIT_TESTS)
+
+list-unit-programs:
+	@echo $(UNIT_TESTS)
+
+# Pools hide overflows from ASAN unless every allocation is one of its own.
+# The checks left out of UBSAN are those that nginx's own code does not pass.
+ifdef SANITIZE
+STATIC     = $(BUILD)/nginx-sanitize
+STATIC_OPT = -g -O1 -fPIC -fno-omit-frame-pointer -DNGX_DEBUG_PALLOC=1 \
+             -fsanitize=address,undefined \
+             -fno-sanitize=nonnull-attribute,pointer-overflow
+STATIC_LD  = -fsanitize=address,undefined
+else
+STATIC     = $(BUILD)/nginx-static
+STATIC_OPT = $(OPT)
+STATIC_LD  = -Wl,-z,relro -Wl,-z,now
+endif
+
+# nginx's source: NGX_SRC, or fetched once
+NGX_GET    = $(if $(NGX_SRC),,$(BUILD)/src)
+
+static: $(STATIC)/objs/nginx
+
+$(BUILD)/src:
+	mkdir -p $@.new
+	cd $@.new && apt-get -qq source nginx
+	mv $@.new $@
+
+$(STATIC)/objs/Makefile: config Makefile $(BUILD)/sources | $(NGX_GET)
+	rm -rf $(STATIC)
+	cp -r $(or $(NGX_SRC),$(BUILD)/src/nginx-*/) $(STATIC)
+	. $(NGX_DEV)/conf_flags && cd $(STATIC) \
+	    && ./configure "$${NGX_CONF_FLAGS[@]}" --with-cc="$(CC)" \
+	    --with-cc-opt="$(STATIC_OPT) $(UNIT_CFLAGS)" \
+	    --with-ld-opt="$(STATIC_LD)" --add-module=$(ROOT) > configure.log \
+	    || { tail -n 5 configure.log; rm -f objs/Makefile; exit 1; }
+
+$(STATIC)/objs/nginx: $(STATIC)/objs/Makefile $(SRC)
+	$(MAKE) -s -C $(STATIC) build
+
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all module tools unit static clean FORCE
+.PHONY: all module tools unit unit-programs list-unit-programs static clean \
+        FORCE
 
 SHELL = /bin/bash
