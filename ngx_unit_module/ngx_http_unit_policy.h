@@ -104,6 +104,21 @@ typedef struct ngx_http_unit_policy_s  ngx_http_unit_policy_t;
 typedef struct ngx_http_unit_route_s   ngx_http_unit_route_t;
 
 
+/*
+ * Watch ids in the set of ngx_http_unit_policy_watch() for use by others; all
+ * that is watched lies in "data", so its hit is always the first one.
+ */
+typedef enum {
+    NGX_HTTP_UNIT_WATCH_DATA = 0,           /* data */
+    NGX_HTTP_UNIT_WATCH_ATTRIBUTES,         /* data.attributes */
+    NGX_HTTP_UNIT_WATCH_KEY,                /* data.attributes.idempotencyKey */
+    NGX_HTTP_UNIT_WATCH_ITEM,               /* data[] */
+    NGX_HTTP_UNIT_WATCH_ITEM_ATTRIBUTES,    /* data[].attributes */
+    NGX_HTTP_UNIT_WATCH_ITEM_KEY,           /* ... .idempotencyKey */
+    NGX_HTTP_UNIT_WATCH_LAST
+} ngx_http_unit_watch_e;
+
+
 /* per operation, made from unit_allow, unit_deny, unit_require_2fa */
 typedef struct {
     unsigned                        allow:1;
@@ -196,8 +211,12 @@ ngx_uint_t ngx_http_unit_policy_is_pci(const ngx_http_unit_policy_t *policy,
 
 /*
  * Second step: choose the operation.  The most specific match wins (most
- * conditions; ties: first in the table).  json is NULL when the route does not
- * need a body.  NULL: no operation matches (operation_not_allowed).
+ * conditions).  json is NULL when the route does not need a body.
+ *
+ * NULL: no operation matches, or two that are equally specific do and the
+ * gateway cannot know which one Unit would perform (operation_not_allowed).
+ * Twins, which no body can tell apart, have the same policy: the first in the
+ * table wins, and the rules of all of them hold.
  */
 const ngx_http_unit_operation_t *ngx_http_unit_policy_select(
     const ngx_http_unit_route_t *route, ngx_http_unit_json_t *json);
