@@ -31,9 +31,8 @@ typedef struct {
     time_t                       leeway;          /* seconds */
     ngx_http_unit_json_watch_t  *watch;           /* rules_init() fills these */
     ngx_int_t                    id_iss, id_sub, id_exp, id_nbf, id_iat,
-                                 id_aud, id_aud_item, id_customer,
-                                 id_customer_item, id_role, id_session,
-                                 id_auth_time, id_amr, id_amr_item;
+                                 id_aud, id_customer, id_role, id_session,
+                                 id_auth_time, id_amr, id_item;
 } ngx_http_unit_jwt_rules_t;
 
 
@@ -71,7 +70,7 @@ typedef struct {
  *
  * NGX_OK
  * NGX_DECLINED  not such a token; out->reason: jwt_too_long, jwt_malformed,
- *               jwt_header, jwt_alg, jwt_crit, jwt_kid
+ *               jwt_header, jwt_alg, jwt_crit (also b64), jwt_kid
  * NGX_ERROR     no memory
  */
 ngx_int_t ngx_http_unit_jwt_split(ngx_pool_t *pool, const ngx_str_t *token,
