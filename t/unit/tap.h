@@ -18,10 +18,19 @@ static int  tap_count;
 static int  tap_failed;
 
 
+/* ok(cond, format, ...), is(got, expected, name): one check each */
+
 #define ok(cond, ...)  tap_ok((cond) ? 1 : 0, __FILE__, __LINE__, __VA_ARGS__)
+#define is(got, expected, name)                                               \
+    tap_is(got, expected, __FILE__, __LINE__, name)
+
+/* is_text(got, len, expected, name): equal bytes; expected is a C string */
+
+#define is_text(got, len, expected, name)                                     \
+    tap_text(got, len, expected, __FILE__, __LINE__, name)
 
 
-/* One check.  Returns cond, so that a test can stop when it makes no sense. */
+/* They return the outcome, so that a test can stop when it makes no sense. */
 
 static inline int __attribute__((format(printf, 4, 5)))
 tap_ok(int cond, const char *file, int line, const char *fmt, ...)
@@ -47,12 +56,11 @@ tap_ok(int cond, const char *file, int line, const char *fmt, ...)
 }
 
 
-/* Equal integers, and what they are when not. */
-
 static inline int
-is(long long got, long long expected, const char *name)
+tap_is(long long got, long long expected, const char *file, int line,
+    const char *name)
 {
-    if (!tap_ok(got == expected, __FILE__, __LINE__, "%s", name)) {
+    if (!tap_ok(got == expected, file, line, "%s", name)) {
         printf("#   got %lld, expected %lld\n", got, expected);
     }
 
@@ -60,16 +68,16 @@ is(long long got, long long expected, const char *name)
 }
 
 
-/* Equal bytes; expected is a C string. */
-
 static inline int
-is_text(const void *got, size_t len, const char *expected, const char *name)
+tap_text(const void *got, size_t len, const char *expected, const char *file,
+    int line, const char *name)
 {
     int  equal;
 
-    equal = len == strlen(expected) && memcmp(got, expected, len) == 0;
+    equal = len == strlen(expected)
+            && (len == 0 || memcmp(got, expected, len) == 0);
 
-    if (!tap_ok(equal, __FILE__, __LINE__, "%s", name)) {
+    if (!tap_ok(equal, file, line, "%s", name)) {
         printf("#   got \"%.*s\"\n#   expected \"%s\"\n", (int) len,
                len ? (const char *) got : "", expected);
     }
