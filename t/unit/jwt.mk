@@ -9,6 +9,8 @@ JWT_SRC    = $(JWK_SRC) ngx_unit_module/ngx_http_unit_jwt.c \
 UNIT_JWT   = tools/unit_jwt.c tools/unit_jwt_key.c tools/unit_jwt_mint.c \
              tools/unit_jwt_verify.c
 
+UNIT_TESTS += $(BUILD)/unit/test_crypto $(BUILD)/unit/test_rsa \
+              $(BUILD)/unit/test_rs256 $(BUILD)/unit/test_jwk
 TOOLS      += $(BUILD)/unit-jwt
 
 $(BUILD)/unit-jwt: $(UNIT_JWT) $(JWT_SRC)
@@ -16,3 +18,23 @@ $(BUILD)/unit-jwt: $(UNIT_JWT) $(JWT_SRC)
 	$(PURE_CC) -O2 -o $@.new $(UNIT_JWT) $(JWT_SRC) tools/ngx_stub.c \
 	    -ljwt -ljansson -lcrypto
 	mv $@.new $@
+
+$(BUILD)/unit/test_crypto: t/unit/test_crypto.c t/unit/jwt_kit.c $(CRYPTO_SRC) \
+    tools/ngx_stub.c
+	@mkdir -p $(@D)
+	$(PURE_CC) $(SAN) -o $@ $(filter %.c,$^) -lcrypto
+
+$(BUILD)/unit/test_rsa: t/unit/test_rsa.c t/unit/jwt_kit.c $(CRYPTO_SRC) \
+    tools/ngx_stub.c
+	@mkdir -p $(@D)
+	$(PURE_CC) $(SAN) -o $@ $(filter %.c,$^) -lcrypto
+
+$(BUILD)/unit/test_rs256: t/unit/test_rs256.c t/unit/jwt_kit.c $(CRYPTO_SRC) \
+    tools/ngx_stub.c
+	@mkdir -p $(@D)
+	$(PURE_CC) $(SAN) -o $@ $(filter %.c,$^) -lcrypto
+
+$(BUILD)/unit/test_jwk: t/unit/test_jwk.c t/unit/jwt_kit.c $(JWK_SRC) \
+    tools/ngx_stub.c
+	@mkdir -p $(@D)
+	$(PURE_CC) $(SAN) -o $@ $(filter %.c,$^) -ljansson -lcrypto
