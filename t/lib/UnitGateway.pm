@@ -25,6 +25,7 @@ use Scalar::Util ();
 use Test::More ();
 use UnitGateway::Client ();
 use UnitGateway::Config ();
+use UnitGateway::Http2 ();
 use UnitGateway::Jwt ();
 use UnitGateway::Logs ();
 use UnitGateway::Many ();
@@ -380,36 +381,39 @@ sub many {
 	return UnitGateway::Many::many($requests, %o, port => $self->port($o{port}));
 }
 
-# Can h2() work here?
-sub has_h2 { return scalar `curl --version 2>/dev/null` =~ /\bnghttp2\b/ }
+# A raw HTTP/2 connection; needs http2 => 1.
+sub h2_connect {
+	my ($self, %o) = @_;
+	return UnitGateway::Http2->new(port => $self->port('H2'), timeout => $o{timeout});
+}
 
-# One request over HTTP/2, by curl; needs http2 => 1. Dies when curl fails.
+# The header list of a request over HTTP/2, from the options of bytes().
+sub h2_headers {
+	my ($self, $method, $target, %o) = @_;
+
+	my $body = $o{chunked} ? undef : _body(%o);
+	return [
+		[':method', $method], [':scheme', 'http'], [':path', $target], [':authority', $o{host} // 'localhost'],
+		map({ my ($name, $value) = split /: ?/, $_, 2; [lc $name, $value] } $self->_headers(%o)),
+		defined $body ? ['content-length', length $body] : (),
+	];
+}
+
+# One request over HTTP/2 with the options of request(). With "chunked" the
+# body has no length, as many frames as chunks.
 sub h2 {
 	my ($self, $method, $target, %o) = @_;
 
-	my @args = (
-		'curl', '-q', '-s', '-g', '--path-as-is', '--noproxy', '*', '--max-time', $o{timeout} // 10,
-		'--http2-prior-knowledge', '-i', $method eq 'HEAD' ? '-I' : ('-X', $method),
-		map({ ('-H', $_) } $self->_headers(%o)),
-	);
-	my $body = $o{chunked} ? join('', @{$o{chunked}}) : _body(%o);
-	if (defined $body) {
-		my $file = $self->write_file('h2-body-' . ++$self->{h2_bodies}, $body);
-		push @args, '--data-binary', "\@$file";
-		push @args, '-H', 'Content-Type:' if !grep { /\AContent-Type:/i } @args;
-		# without a length the body goes as with "chunked"
-		push @args, '-H', 'Content-Length:' if $o{chunked};
+	my $h2 = $self->h2_connect(%o);
+	my $body = _body(%o);
+	my @data = $o{chunked} ? @{$o{chunked}} : defined $body ? $body : ();
+	my $id = $h2->open($self->h2_headers($method, $target, %o), end => !@data);
+	while (@data) {
+		my $bytes = shift @data;
+		$h2->data($id, $bytes, end => !@data) or last;
 	}
-	my $port = $self->port('H2');
-	open my $fh, '-|', @args, "http://127.0.0.1:$port$target" or die "curl: $!\n";
-	my $text = do { local $/; <$fh> } // '';
-	close $fh;
-	my $status = $? >> 8;
-	my ($response) = UnitGateway::Response->parse($text, head => $method eq 'HEAD', eof => 1);
-	# A server that answers before it has read the body resets the stream after
-	# the answer, without an error (RFC 9113, 8.1), which curl takes for one.
-	$status = 0 if $status == 92 && $response && defined $response->header('Content-Length') && !$response->cut;
-	die "curl failed with status $status: $text\n" if $status || !$response || $response->cut;
+	my $response = $h2->response($id, cut => $o{cut});
+	$h2->close;
 	return $response;
 }
 

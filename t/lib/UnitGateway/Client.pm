@@ -128,6 +128,18 @@ sub readable {
 	return 1;
 }
 
+# The next N bytes; undef when the peer has closed before.
+sub take {
+	my ($self, $n) = @_;
+
+	my $end = _now() + $self->{timeout};
+	while (length $self->{buffer} < $n) {
+		return undef if $self->{eof};
+		$self->_fill($end) or die "timeout while waiting for bytes\n";
+	}
+	return substr $self->{buffer}, 0, $n, '';
+}
+
 # Received and not yet taken by response().
 sub unread { $_[0]{buffer} }
 
