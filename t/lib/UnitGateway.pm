@@ -274,7 +274,7 @@ sub reload {
 		my @new = grep { !$old{$_} } @now;
 		return @new >= $self->{o}{workers} && ($o{wait} // 1 ? @new == @now : 1) && 'done';
 	});
-	die "nginx does not reload: " . $self->{logs}->error . "\n" if !$done;
+	die "old workers do not end; has the test left a connection open?\n" if !$done;
 	return $done eq 'done';
 }
 
@@ -308,9 +308,15 @@ sub key_file { shift; return UnitGateway::Jwt::key_file(@_) }
 # A raw connection to the gateway. port => 'NAME', timeout => SECONDS
 sub connect {
 	my ($self, %o) = @_;
-	my $client = UnitGateway::Client->new(port => $self->port($o{port}), timeout => $o{timeout});
-	push @{$self->{clients}}, $client;
-	Scalar::Util::weaken($self->{clients}[-1]);
+	return $self->_keep(UnitGateway::Client->new(port => $self->port($o{port}), timeout => $o{timeout}));
+}
+
+# stop() closes what a test has left open: it would keep workers from ending.
+sub _keep {
+	my ($self, $client) = @_;
+	my @live = grep { $_ } @{$self->{clients} // []}, $client;
+	Scalar::Util::weaken($_) for @live;
+	$self->{clients} = \@live;
 	return $client;
 }
 
@@ -384,7 +390,7 @@ sub many {
 # A raw HTTP/2 connection; needs http2 => 1.
 sub h2_connect {
 	my ($self, %o) = @_;
-	return UnitGateway::Http2->new(port => $self->port('H2'), timeout => $o{timeout});
+	return $self->_keep(UnitGateway::Http2->new(port => $self->port('H2'), timeout => $o{timeout}));
 }
 
 # The header list of a request over HTTP/2, from the options of bytes().
