@@ -1,0 +1,30 @@
+# Fuzz targets: t/fuzz/fuzz_NAME.c with its seeds in t/fuzz/seeds/NAME/.
+#
+#   make unit                    replays the seeds (build/unit/replay_NAME)
+#   make build/fuzz/fuzz_NAME    libFuzzer, needs clang; run it as
+#       build/fuzz/fuzz_NAME build/corpus t/fuzz/seeds/NAME
+
+FUZZ_CC  ?= clang
+FUZZ_SAN  = -O1 -fsanitize=fuzzer,address,undefined \
+            -fno-sanitize-recover=all -DFUZZ_LIBFUZZER
+
+# name, sources, libraries
+define FUZZ_RULES
+UNIT_TESTS += $$(BUILD)/unit/replay_$(1)
+
+$$(BUILD)/unit/replay_$(1): t/fuzz/fuzz_$(1).c t/fuzz/fuzz.h $(2) \
+        $$(wildcard t/fuzz/seeds/$(1)/*)
+	@mkdir -p $$(@D)
+	$$(PURE_CC) $$(SAN) -It/fuzz -DFUZZ_SEEDS='"t/fuzz/seeds/$(1)"' -o $$@ \
+	    $$< $(2) tools/ngx_stub.c $(3)
+
+$$(BUILD)/fuzz/fuzz_$(1): t/fuzz/fuzz_$(1).c t/fuzz/fuzz.h $(2) \
+        tools/ngx_stub.c $$(NGX)/objs/Makefile
+	@mkdir -p $$(@D)
+	$$(FUZZ_CC) -g $$(WARN) $$(PURE_INC) $$(FUZZ_SAN) -It/fuzz -o $$@ \
+	    $$< $(2) tools/ngx_stub.c $(3)
+endef
+
+$(eval $(call FUZZ_RULES,json,$(wildcard \
+    ngx_unit_module/ngx_http_unit_json*.c),-ljansson))
+$(eval $(call FUZZ_RULES,uri,ngx_unit_module/ngx_http_unit_uri.c,))
