@@ -12,7 +12,15 @@
 #define NGX_STUB_JUNK  0xa5
 
 
+typedef struct {
+    uint64_t    u;
+    ngx_uint_t  negative;
+} ngx_stub_int_t;
+
+
 static void *ngx_stub_alloc(size_t size);
+static ngx_stub_int_t ngx_stub_integer(char conversion, ngx_uint_t sign,
+    va_list *args);
 static u_char *ngx_stub_number(u_char *buf, u_char *last, uint64_t n,
     u_char zero, ngx_uint_t hex, size_t width);
 
@@ -263,14 +271,6 @@ ngx_array_create(ngx_pool_t *pool, ngx_uint_t n, size_t size)
 }
 
 
-void
-ngx_array_destroy(ngx_array_t *a)
-{
-    (void) ngx_pfree(a->pool, a->elts);
-    (void) ngx_pfree(a->pool, a);
-}
-
-
 void *
 ngx_array_push(ngx_array_t *a)
 {
@@ -327,45 +327,6 @@ ngx_strlow(u_char *dst, u_char *src, size_t n)
 }
 
 
-u_char *
-ngx_cpystrn(u_char *dst, u_char *src, size_t n)
-{
-    if (n == 0) {
-        return dst;
-    }
-
-    while (--n && *src) {
-        *dst++ = *src++;
-    }
-
-    *dst = '\0';
-
-    return dst;
-}
-
-
-u_char *
-ngx_pstrdup(ngx_pool_t *pool, ngx_str_t *src)
-{
-    u_char  *p;
-
-    p = ngx_pnalloc(pool, src->len);
-
-    if (p != NULL && src->len) {
-        ngx_memcpy(p, src->data, src->len);
-    }
-
-    return p;
-}
-
-
-ngx_int_t
-ngx_strcasecmp(u_char *s1, u_char *s2)
-{
-    return ngx_strncasecmp(s1, s2, (size_t) -1);
-}
-
-
 ngx_int_t
 ngx_strncasecmp(u_char *s1, u_char *s2, size_t n)
 {
@@ -408,56 +369,6 @@ ngx_atoi(u_char *line, size_t n)
     }
 
     return value;
-}
-
-
-time_t
-ngx_atotm(u_char *line, size_t n)
-{
-    return (time_t) ngx_atoi(line, n);
-}
-
-
-u_char *
-ngx_hex_dump(u_char *dst, u_char *src, size_t len)
-{
-    static u_char  hex[] = "0123456789abcdef";
-
-    for ( /* void */ ; len; len--, src++) {
-        *dst++ = hex[*src >> 4];
-        *dst++ = hex[*src & 0xf];
-    }
-
-    return dst;
-}
-
-
-void
-ngx_sort(void *base, size_t n, size_t size,
-    ngx_int_t (*cmp)(const void *, const void *))
-{
-    u_char  *p, *q, *tmp, *last;
-
-    /* stable, as in nginx */
-
-    tmp = ngx_alloc(size, NULL);
-    if (tmp == NULL) {
-        return;
-    }
-
-    last = (u_char *) base + n * size;
-
-    for (p = (u_char *) base + size; n > 1 && p < last; p += size) {
-        ngx_memcpy(tmp, p, size);
-
-        for (q = p; q > (u_char *) base && cmp(q - size, tmp) > 0; q -= size) {
-            ngx_memcpy(q, q - size, size);
-        }
-
-        ngx_memcpy(q, tmp, size);
-    }
-
-    free(tmp);
 }
 
 
@@ -511,127 +422,141 @@ ngx_slprintf(u_char *buf, u_char *last, const char *fmt, ...)
 u_char *
 ngx_vslprintf(u_char *buf, u_char *last, const char *fmt, va_list args)
 {
-    u_char      zero, *p;
-    size_t      len, width;
-    int64_t     n;
-    ngx_str_t  *v;
-    ngx_uint_t  hex, sign, star;
+    u_char           zero;
+    va_list          ap;
+    ngx_str_t       *v, s;
+    ngx_uint_t       hex, sign, width;
+    ngx_stub_int_t   n;
+
+    va_copy(ap, args);
 
     for ( /* void */ ; *fmt && buf < last; fmt++) {
 
-        if (*fmt != '%') {
-            *buf++ = (u_char) *fmt;
-            continue;
-        }
+        s.data = (u_char *) fmt;
+        s.len = 1;
 
-        fmt++;
-        zero = (*fmt == '0') ? '0' : ' ';
-        width = 0;
-        hex = 0;
-        sign = 1;
-        star = 0;
-        len = 0;
+        if (*fmt == '%') {
+            fmt++;
+            zero = (*fmt == '0') ? '0' : ' ';
+            hex = 0;
+            sign = 1;
+            s.len = (size_t) -1;
 
-        while (*fmt >= '0' && *fmt <= '9') {
-            width = width * 10 + (*fmt++ - '0');
-        }
-
-        for ( ;; ) {
-            if (*fmt == 'u') {
-                sign = 0;
-
-            } else if (*fmt == 'x' || *fmt == 'X') {
-                hex = (*fmt == 'x') ? 1 : 2;
-                sign = 0;
-
-            } else if (*fmt == '*') {
-                star = 1;
-                len = va_arg(args, size_t);
-
-            } else {
-                break;
+            for (width = 0; *fmt >= '0' && *fmt <= '9'; fmt++) {
+                width = width * 10 + (*fmt - '0');
             }
 
-            fmt++;
+            for ( /* void */ ; strchr("uxX*", *fmt) && *fmt; fmt++) {
+
+                if (*fmt == '*') {
+                    s.len = va_arg(ap, size_t);
+                    continue;
+                }
+
+                if (*fmt != 'u') {
+                    hex = (*fmt == 'x') ? 1 : 2;
+                }
+
+                sign = 0;
+            }
+
+            switch (*fmt) {
+
+            case 'V':
+                v = va_arg(ap, ngx_str_t *);
+                s = *v;
+                break;
+
+            case 's':
+                s.data = va_arg(ap, u_char *);
+                s.len = (s.len == (size_t) -1) ? ngx_strlen(s.data) : s.len;
+                break;
+
+            case 'c':
+                *buf++ = (u_char) (va_arg(ap, int) & 0xff);
+                continue;
+
+            case '%':
+                *buf++ = '%';
+                continue;
+
+            case 'p':
+                n.u = (uintptr_t) va_arg(ap, void *);
+                buf = ngx_stub_number(buf, last, n.u, '0', 2,
+                                      2 * sizeof(void *));
+                continue;
+
+            default:
+                n = ngx_stub_integer(*fmt, sign, &ap);
+
+                if (n.negative) {
+                    *buf++ = '-';
+                }
+
+                buf = ngx_stub_number(buf, last, n.u, zero, hex, width);
+                continue;
+            }
         }
 
-        switch (*fmt) {
+        s.len = ngx_min((size_t) (last - buf), s.len);
 
-        case 'V':
-            v = va_arg(args, ngx_str_t *);
-            len = ngx_min((size_t) (last - buf), v->len);
-            buf = len ? ngx_cpymem(buf, v->data, len) : buf;
-            continue;
-
-        case 's':
-            p = va_arg(args, u_char *);
-            len = star ? len : ngx_strlen(p);
-            len = ngx_min((size_t) (last - buf), len);
-            buf = ngx_cpymem(buf, p, len);
-            continue;
-
-        case 'c':
-            *buf++ = (u_char) (va_arg(args, int) & 0xff);
-            continue;
-
-        case '%':
-            *buf++ = '%';
-            continue;
-
-        case 'p':
-            n = (int64_t) (uintptr_t) va_arg(args, void *);
-            sign = 0;
-            hex = 2;
-            width = 2 * sizeof(void *);
-            zero = '0';
-            break;
-
-        case 'd':
-            n = sign ? (int64_t) va_arg(args, int)
-                     : (int64_t) va_arg(args, u_int);
-            break;
-
-        case 'D':
-            n = sign ? (int64_t) va_arg(args, int32_t)
-                     : (int64_t) va_arg(args, uint32_t);
-            break;
-
-        case 'i':
-            n = (int64_t) va_arg(args, ngx_int_t);
-            break;
-
-        case 'z':
-            n = (int64_t) va_arg(args, ssize_t);
-            break;
-
-        case 'L':
-        case 'O':
-            n = va_arg(args, int64_t);
-            break;
-
-        case 'T':
-            n = (int64_t) va_arg(args, time_t);
-            break;
-
-        case 'M':
-            n = (int64_t) va_arg(args, ngx_msec_t);
-            sign = 0;
-            break;
-
-        default:
-            fprintf(stderr, "ngx_stub: conversion \"%%%c\" unknown\n", *fmt);
-            abort();
+        if (s.len) {
+            buf = ngx_cpymem(buf, s.data, s.len);
         }
-
-        if (sign && n < 0) {
-            *buf++ = '-';
-            n = (int64_t) - (uint64_t) n;
-        }
-
-        buf = ngx_stub_number(buf, last, (uint64_t) n, zero, hex, width);
     }
 
+    va_end(ap);
+
     return buf;
+}
+
+
+static ngx_stub_int_t
+ngx_stub_integer(char conversion, ngx_uint_t sign, va_list *args)
+{
+    int64_t         i;
+    ngx_stub_int_t  n;
+
+    switch (conversion) {
+
+    case 'd':
+        i = va_arg(*args, int);
+        n.u = sign ? (uint64_t) i : (u_int) i;
+        break;
+
+    case 'D':
+        i = va_arg(*args, int32_t);
+        n.u = sign ? (uint64_t) i : (uint32_t) i;
+        break;
+
+    case 'i':
+    case 'z':
+    case 'T':
+        n.u = (uint64_t) (int64_t) va_arg(*args, ngx_int_t);
+        break;
+
+    case 'L':
+    case 'O':
+        n.u = (uint64_t) va_arg(*args, int64_t);
+        break;
+
+    case 'M':
+        n.u = va_arg(*args, ngx_msec_t);
+        sign = 0;
+        break;
+
+    default:
+        fprintf(stderr, "ngx_stub: conversion \"%%%c\" unknown\n", conversion);
+        abort();
+    }
+
+    n.negative = sign && (int64_t) n.u < 0;
+
+    if (n.negative) {
+        n.u = - n.u;
+    }
+
+    return n;
 }
 
 
@@ -639,27 +564,25 @@ static u_char *
 ngx_stub_number(u_char *buf, u_char *last, uint64_t n, u_char zero,
     ngx_uint_t hex, size_t width)
 {
-    u_char       tmp[NGX_INT64_LEN + 1], *p;
-    ngx_uint_t   base;
+    int                 i, len;
+    char                tmp[NGX_INT64_LEN + 1];
+    unsigned long long  u;
 
-    static const char  *digits[] = {
-        "0123456789", "0123456789abcdef", "0123456789ABCDEF"
-    };
+    u = n;
 
-    p = tmp + sizeof(tmp);
-    base = hex ? 16 : 10;
+    if (hex) {
+        len = snprintf(tmp, sizeof(tmp), (hex == 1) ? "%llx" : "%llX", u);
 
-    do {
-        *--p = (u_char) digits[hex][n % base];
-        n /= base;
-    } while (n);
+    } else {
+        len = snprintf(tmp, sizeof(tmp), "%llu", u);
+    }
 
-    for (n = tmp + sizeof(tmp) - p; n < width && buf < last; n++) {
+    for (i = len; i < (int) width && buf < last; i++) {
         *buf++ = zero;
     }
 
-    while (p < tmp + sizeof(tmp) && buf < last) {
-        *buf++ = *p++;
+    for (i = 0; i < len && buf < last; i++) {
+        *buf++ = (u_char) tmp[i];
     }
 
     return buf;

@@ -63,7 +63,7 @@ test_strings(void)
     is(ngx_atoi((u_char *) "", 0), NGX_ERROR, "ngx_atoi, empty");
 
     ok(ngx_strncasecmp((u_char *) "abC", (u_char *) "ABd", 2) == 0
-       && ngx_strcasecmp((u_char *) "ab", (u_char *) "ABC") < 0,
+       && ngx_strncasecmp((u_char *) "ab", (u_char *) "ABC", 9) < 0,
        "case-insensitive comparison");
 }
 
