@@ -38,3 +38,13 @@ $(BUILD)/unit/test_jwk: t/unit/test_jwk.c t/unit/jwt_kit.c $(JWK_SRC) \
     tools/ngx_stub.c
 	@mkdir -p $(@D)
 	$(PURE_CC) $(SAN) -o $@ $(filter %.c,$^) -ljansson -lcrypto
+
+JWT_TESTS = $(BUILD)/unit/test_jwt $(BUILD)/unit/test_claims \
+            $(BUILD)/unit/test_jwt_diff
+
+UNIT_TESTS += $(JWT_TESTS)
+
+$(JWT_TESTS): $(BUILD)/unit/%: t/unit/%.c t/unit/jwt_kit.c $(JWT_SRC) \
+    tools/ngx_stub.c
+	@mkdir -p $(@D)
+	$(PURE_CC) $(SAN) -o $@ $(filter %.c,$^) -ljwt -ljansson -lcrypto
