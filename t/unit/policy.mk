@@ -39,3 +39,6 @@ $(BUILD)/unit-policy: $(POLICY_TOOL) $(POLICY_SRC)
 	$(PURE_CC) -O2 -o $@.new $(POLICY_TOOL) $(POLICY_SRC) \
 	    tools/ngx_stub.c $(POLICY_LIBS)
 	mv $@.new $@
+
+# FUZZ_RULES is in fuzz.mk, which is read before this file
+$(eval $(call FUZZ_RULES,operations,$(POLICY_SRC),$(POLICY_LIBS)))
