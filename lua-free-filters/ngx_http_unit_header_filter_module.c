@@ -1,0 +1,215 @@
+
+/*
+ * Header filter: what the gateway adds to each answer and what it takes away
+ * from Unit's.  Acts on main requests that the gateway has seen, nothing else.
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+#include "ngx_http_unit.h"
+
+
+static ngx_int_t ngx_http_unit_header_filter(ngx_http_request_t *r);
+static void ngx_http_unit_header_filter_clean(ngx_http_request_t *r,
+    ngx_http_unit_ctx_t *ctx);
+static ngx_uint_t ngx_http_unit_header_filter_drop(ngx_table_elt_t *h,
+    ngx_http_unit_ctx_t *ctx);
+static ngx_int_t ngx_http_unit_header_filter_add(ngx_http_request_t *r,
+    const char *key, ngx_str_t *value);
+static ngx_int_t ngx_http_unit_header_filter_init(ngx_conf_t *cf);
+
+
+static ngx_http_module_t  ngx_http_unit_header_filter_module_ctx = {
+    NULL,                                  /* preconfiguration */
+    ngx_http_unit_header_filter_init,      /* postconfiguration */
+
+    NULL,                                  /* create main configuration */
+    NULL,                                  /* init main configuration */
+
+    NULL,                                  /* create server configuration */
+    NULL,                                  /* merge server configuration */
+
+    NULL,                                  /* create location configuration */
+    NULL                                   /* merge location configuration */
+};
+
+
+ngx_module_t  ngx_http_unit_header_filter_module = {
+    NGX_MODULE_V1,
+    &ngx_http_unit_header_filter_module_ctx,  /* module context */
+    NULL,                                  /* module directives */
+    NGX_HTTP_MODULE,                       /* module type */
+    NULL,                                  /* init master */
+    NULL,                                  /* init module */
+    NULL,                                  /* init process */
+    NULL,                                  /* init thread */
+    NULL,                                  /* exit thread */
+    NULL,                                  /* exit process */
+    NULL,                                  /* exit master */
+    NGX_MODULE_V1_PADDING
+};
+
+
+/* never passed on: they name, set or ask for credentials of Unit's, or are
+   made anew below */
+static ngx_str_t  ngx_http_unit_header_filter_names[] = {
+    ngx_string("Authorization"),
+    ngx_string("Cache-Control"),
+    ngx_string("Expires"),
+    ngx_string("Pragma"),
+    ngx_string("Proxy-Authenticate"),
+    ngx_string("Proxy-Authorization"),
+    ngx_string("Set-Cookie"),
+    ngx_string("WWW-Authenticate"),
+    ngx_string("X-Request-Id"),
+    ngx_null_string
+};
+
+
+static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
+
+
+static ngx_int_t
+ngx_http_unit_header_filter(ngx_http_request_t *r)
+{
+    ngx_str_t             value;
+    ngx_http_unit_ctx_t  *ctx;
+
+    if (r != r->main) {
+        return ngx_http_next_header_filter(r);
+    }
+
+    ctx = ngx_http_unit_get_ctx(r);
+
+    if (ctx == NULL) {
+        return ngx_http_next_header_filter(r);
+    }
+
+    if (!ctx->answered) {
+        ngx_http_unit_header_filter_clean(r, ctx);
+    }
+
+    /* answers about somebody's money belong into no cache */
+
+    ngx_str_set(&value, "no-store");
+
+    if (ngx_http_unit_header_filter_add(r, "Cache-Control", &value) != NGX_OK
+        || ngx_http_unit_header_filter_add(r, "X-Request-Id", &ctx->request_id)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_next_header_filter(r);
+}
+
+
+static void
+ngx_http_unit_header_filter_clean(ngx_http_request_t *r,
+    ngx_http_unit_ctx_t *ctx)
+{
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    part = &r->headers_out.headers.part;
+    h = part->elts;
+
+    for (i = 0; /* void */; i++) {
+
+        if (i >= part->nelts) {
+            if (part->next == NULL) {
+                break;
+            }
+
+            part = part->next;
+            h = part->elts;
+            i = 0;
+        }
+
+        if (h[i].hash && ngx_http_unit_header_filter_drop(&h[i], ctx)) {
+            h[i].hash = 0;
+        }
+    }
+
+    r->headers_out.www_authenticate = NULL;
+    r->headers_out.expires = NULL;
+}
+
+
+static ngx_uint_t
+ngx_http_unit_header_filter_drop(ngx_table_elt_t *h,
+    ngx_http_unit_ctx_t *ctx)
+{
+    u_char     *p, *last;
+    ngx_str_t  *name;
+
+    static u_char  form[] = "v2.public.";
+
+    for (name = ngx_http_unit_header_filter_names; name->len; name++) {
+
+        if (h->key.len == name->len
+            && ngx_strncasecmp(h->key.data, name->data, name->len) == 0)
+        {
+            return 1;
+        }
+    }
+
+    /* a token in any other place, ours or anybody's */
+
+    if (h->value.len < sizeof(form) - 1) {
+        return 0;
+    }
+
+    last = h->value.data + h->value.len;
+
+    p = ngx_strlcasestrn(h->value.data, last, form, sizeof(form) - 2);
+    if (p) {
+        return 1;
+    }
+
+    if (ctx->token.len > sizeof("Bearer ") + 15
+        && h->value.len >= ctx->token.len - (sizeof("Bearer ") - 1))
+    {
+        p = ngx_strlcasestrn(h->value.data, last,
+                             ctx->token.data + sizeof("Bearer ") - 1,
+                             ctx->token.len - sizeof("Bearer "));
+        return p != NULL;
+    }
+
+    return 0;
+}
+
+
+static ngx_int_t
+ngx_http_unit_header_filter_add(ngx_http_request_t *r, const char *key,
+    ngx_str_t *value)
+{
+    ngx_table_elt_t  *h;
+
+    h = ngx_list_push(&r->headers_out.headers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(h, sizeof(ngx_table_elt_t));
+
+    h->hash = 1;
+    h->key.data = (u_char *) key;
+    h->key.len = ngx_strlen(key);
+    h->value = *value;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_unit_header_filter_init(ngx_conf_t *cf)
+{
+    ngx_http_next_header_filter = ngx_http_top_header_filter;
+    ngx_http_top_header_filter = ngx_http_unit_header_filter;
+
+    return NGX_OK;
+}

@@ -1,0 +1,490 @@
+
+/*
+ * Request headers, see ngx_http_unit_header.h.
+ */
+
+
+#include "ngx_http_unit_conf.h"
+#include "ngx_http_unit_header.h"
+
+
+typedef struct {
+    ngx_uint_t  hash;
+    ngx_str_t   lowcase;
+} ngx_http_unit_header_name_t;
+
+
+static ngx_uint_t ngx_http_unit_header_allowed(ngx_http_unit_loc_conf_t *ulcf,
+    ngx_table_elt_t *h);
+static ngx_uint_t ngx_http_unit_header_hop(ngx_http_request_t *r,
+    ngx_table_elt_t *h);
+static ngx_int_t ngx_http_unit_header_uri(ngx_http_request_t *r,
+    ngx_http_unit_ctx_t *ctx);
+static void ngx_http_unit_header_set(ngx_table_elt_t *h, const char *key,
+    const char *lowcase, ngx_str_t *value);
+
+
+ngx_str_t  ngx_http_unit_none = ngx_string("-");
+
+
+/* of DESIGN section 13; X-Request-Id and Content-Length are made anew */
+static ngx_str_t  ngx_http_unit_header_default[] = {
+    ngx_string("accept"),
+    ngx_string("accept-language"),
+    ngx_string("content-type"),
+    ngx_string("user-agent"),
+    ngx_string("traceparent"),
+    ngx_string("tracestate"),
+    ngx_string("x-unit-sdk"),
+    ngx_string("x-accept-version"),
+    ngx_null_string
+};
+
+
+/* never passed, whatever unit_pass_header says */
+static ngx_str_t  ngx_http_unit_header_never[] = {
+    ngx_string("authorization"),
+    ngx_string("proxy-authorization"),
+    ngx_string("cookie"),
+    ngx_string("host"),
+    ngx_string("connection"),
+    ngx_string("proxy-connection"),
+    ngx_string("keep-alive"),
+    ngx_string("te"),
+    ngx_string("trailer"),
+    ngx_string("transfer-encoding"),
+    ngx_string("content-length"),
+    ngx_string("upgrade"),
+    ngx_string("expect"),
+    ngx_string("x-request-id"),
+    ngx_string("x-http-method"),
+    ngx_string("x-http-method-override"),
+    ngx_string("x-method-override"),
+    ngx_string("unit-customer"),
+    ngx_null_string
+};
+
+
+static uint64_t  ngx_http_unit_header_prefix;
+static uint64_t  ngx_http_unit_header_serial;
+
+
+ngx_int_t
+ngx_http_unit_header_init_process(ngx_cycle_t *cycle)
+{
+    if (ngx_http_unit_random((u_char *) &ngx_http_unit_header_prefix,
+                             sizeof(uint64_t))
+        != NGX_OK
+        || ngx_http_unit_random((u_char *) &ngx_http_unit_header_serial,
+                                sizeof(uint64_t))
+           != NGX_OK)
+    {
+        ngx_log_error(NGX_LOG_CRIT, cycle->log, 0,
+                      "unit: no random bytes to be had");
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+void
+ngx_http_unit_header_request_id(ngx_http_request_t *r,
+    ngx_http_unit_ctx_t *ctx)
+{
+    u_char            ch, *p;
+    size_t            i;
+    uint64_t          n[2];
+    ngx_table_elt_t  *h;
+
+    static u_char  hex[] = "0123456789abcdef";
+
+    ctx->request_id.data = ctx->id;
+    ctx->request_id.len = sizeof(ctx->id);
+
+    if (ngx_http_unit_header_single(r, "x-request-id",
+                                    sizeof("x-request-id") - 1, &h)
+        == NGX_OK
+        && h->value.len >= 16 && h->value.len <= 64)
+    {
+        for (i = 0; i < h->value.len; i++) {
+            ch = h->value.data[i];
+
+            if (!((ch >= '0' && ch <= '9') || ch == '-'
+                  || ((ch | 0x20) >= 'a' && (ch | 0x20) <= 'z')))
+            {
+                break;
+            }
+        }
+
+        if (i == h->value.len) {
+            ctx->request_id = h->value;
+            return;
+        }
+    }
+
+    /* unique is enough: an id proves nothing and guards nothing */
+
+    n[0] = ngx_http_unit_header_prefix;
+    n[1] = ++ngx_http_unit_header_serial * 0x9e3779b97f4a7c15;
+
+    p = ctx->id;
+
+    for (i = 0; i < 16; i++) {
+        ch = (u_char) (n[i / 8] >> (8 * (i % 8)));
+        *p++ = hex[ch >> 4];
+        *p++ = hex[ch & 0xf];
+    }
+}
+
+
+ngx_array_t *
+ngx_http_unit_header_list(ngx_conf_t *cf, ngx_array_t *names)
+{
+    ngx_str_t                    *name, *never;
+    ngx_uint_t                    i;
+    ngx_array_t                  *list;
+    ngx_http_unit_name_t         *word;
+    ngx_http_unit_header_name_t  *hn;
+
+    list = ngx_array_create(cf->pool, 16, sizeof(ngx_http_unit_header_name_t));
+    if (list == NULL) {
+        return NULL;
+    }
+
+    for (name = ngx_http_unit_header_default; name->len; name++) {
+
+        hn = ngx_array_push(list);
+        if (hn == NULL) {
+            return NULL;
+        }
+
+        hn->lowcase = *name;
+        hn->hash = ngx_hash_key(name->data, name->len);
+    }
+
+    if (names == NULL) {
+        return list;
+    }
+
+    word = names->elts;
+
+    for (i = 0; i < names->nelts; i++) {
+
+        hn = ngx_array_push(list);
+        if (hn == NULL) {
+            return NULL;
+        }
+
+        hn->lowcase.len = word[i].name.len;
+        hn->lowcase.data = ngx_pnalloc(cf->pool, word[i].name.len);
+        if (hn->lowcase.data == NULL) {
+            return NULL;
+        }
+
+        hn->hash = ngx_hash_strlow(hn->lowcase.data, word[i].name.data,
+                                   word[i].name.len);
+
+        for (never = ngx_http_unit_header_never; never->len; never++) {
+
+            if (never->len == hn->lowcase.len
+                && ngx_memcmp(never->data, hn->lowcase.data, never->len) == 0)
+            {
+                ngx_http_unit_conf_error_at(cf, &word[i],
+                              "\"unit_pass_header\" may not pass \"%V\"");
+                return NULL;
+            }
+        }
+    }
+
+    return list;
+}
+
+
+ngx_int_t
+ngx_http_unit_header_single(ngx_http_request_t *r, const char *lowcase,
+    size_t len, ngx_table_elt_t **out)
+{
+    ngx_uint_t        i, hash;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    *out = NULL;
+
+    hash = ngx_hash_key((u_char *) lowcase, len);
+
+    part = &r->headers_in.headers.part;
+    h = part->elts;
+
+    for (i = 0; /* void */; i++) {
+
+        if (i >= part->nelts) {
+            if (part->next == NULL) {
+                break;
+            }
+
+            part = part->next;
+            h = part->elts;
+            i = 0;
+        }
+
+        if (h[i].hash != hash || h[i].key.len != len
+            || ngx_memcmp(h[i].lowcase_key, lowcase, len) != 0)
+        {
+            continue;
+        }
+
+        if (*out) {
+            return NGX_ABORT;
+        }
+
+        *out = &h[i];
+    }
+
+    return *out ? NGX_OK : NGX_DECLINED;
+}
+
+
+ngx_int_t
+ngx_http_unit_header_forward(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx)
+{
+    ngx_uint_t        i;
+    ngx_list_t        list;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h, *to;
+
+    if (ctx->authorization) {
+
+        /* a replay: only the token is new */
+
+        ctx->authorization->value = ctx->token;
+        return ngx_http_unit_header_uri(r, ctx);
+    }
+
+    if (ngx_list_init(&list, r->pool, 12, sizeof(ngx_table_elt_t)) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    part = &r->headers_in.headers.part;
+    h = part->elts;
+
+    for (i = 0; /* void */; i++) {
+
+        if (i >= part->nelts) {
+            if (part->next == NULL) {
+                break;
+            }
+
+            part = part->next;
+            h = part->elts;
+            i = 0;
+        }
+
+        if (!ngx_http_unit_header_allowed(ctx->ulcf, &h[i])
+            || ngx_http_unit_header_hop(r, &h[i]))
+        {
+            continue;
+        }
+
+        to = ngx_list_push(&list);
+        if (to == NULL) {
+            return NGX_ERROR;
+        }
+
+        *to = h[i];
+    }
+
+    to = ngx_list_push(&list);
+    if (to == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_http_unit_header_set(to, "X-Request-Id", "x-request-id",
+                             &ctx->request_id);
+
+    to = ngx_list_push(&list);
+    if (to == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_http_unit_header_set(to, "Authorization", "authorization",
+                             &ctx->token);
+
+    ctx->authorization = to;
+
+    /* the list points into itself, so it is moved with care */
+
+    r->headers_in.headers = list;
+
+    if (list.last == &list.part) {
+        r->headers_in.headers.last = &r->headers_in.headers.part;
+    }
+
+    r->headers_in.authorization = to;
+    r->headers_in.user.len = 0;
+    r->headers_in.passwd.len = 0;
+
+    return ngx_http_unit_header_uri(r, ctx);
+}
+
+
+static ngx_uint_t
+ngx_http_unit_header_allowed(ngx_http_unit_loc_conf_t *ulcf,
+    ngx_table_elt_t *h)
+{
+    ngx_uint_t                    i;
+    ngx_http_unit_header_name_t  *hn;
+
+    hn = ulcf->headers->elts;
+
+    for (i = 0; i < ulcf->headers->nelts; i++) {
+
+        if (hn[i].hash == h->hash
+            && hn[i].lowcase.len == h->key.len
+            && ngx_memcmp(hn[i].lowcase.data, h->lowcase_key, h->key.len) == 0)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+/* is it named in Connection, hence for this hop only (RFC 9110 7.6.1) */
+
+static ngx_uint_t
+ngx_http_unit_header_hop(ngx_http_request_t *r, ngx_table_elt_t *h)
+{
+    u_char           *p, *last, *token;
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *c;
+
+    if (r->headers_in.connection == NULL) {
+        return 0;
+    }
+
+    part = &r->headers_in.headers.part;
+    c = part->elts;
+
+    for (i = 0; /* void */; i++) {
+
+        if (i >= part->nelts) {
+            if (part->next == NULL) {
+                return 0;
+            }
+
+            part = part->next;
+            c = part->elts;
+            i = 0;
+        }
+
+        if (c[i].key.len != sizeof("Connection") - 1
+            || ngx_strncasecmp(c[i].key.data, (u_char *) "Connection",
+                               sizeof("Connection") - 1)
+               != 0)
+        {
+            continue;
+        }
+
+        p = c[i].value.data;
+        last = p + c[i].value.len;
+
+        while (p < last) {
+
+            while (p < last && (*p == ' ' || *p == '\t' || *p == ',')) {
+                p++;
+            }
+
+            token = p;
+
+            while (p < last && *p != ' ' && *p != '\t' && *p != ',') {
+                p++;
+            }
+
+            if ((size_t) (p - token) == h->key.len
+                && ngx_strncasecmp(token, h->key.data, h->key.len) == 0)
+            {
+                return 1;
+            }
+        }
+    }
+}
+
+
+static ngx_int_t
+ngx_http_unit_header_uri(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx)
+{
+    u_char     *p;
+    size_t      len;
+    ngx_str_t   user;
+
+    /*
+     * proxy_pass without a URI would send the raw request line; what was
+     * authorised is sent instead (STYLE P38)
+     */
+
+    r->uri = ctx->uri.path;
+    r->valid_unparsed_uri = 0;
+
+    if (!ctx->verdict.pin_user || ctx->pinned) {
+        return NGX_OK;
+    }
+
+    if (ngx_http_unit_uri_escape(r->pool, &ctx->identity.subject, &user)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    len = r->args.len + sizeof("&filter[userId]=") - 1 + user.len;
+
+    p = ngx_pnalloc(r->pool, len);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    user.len = ngx_snprintf(p, len, "%V%sfilter[userId]=%V", &r->args,
+                            r->args.len ? "&" : "", &user)
+               - p;
+
+    r->args.data = p;
+    r->args.len = user.len;
+
+    ctx->pinned = 1;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_unit_header_set(ngx_table_elt_t *h, const char *key,
+    const char *lowcase, ngx_str_t *value)
+{
+    /* list memory is not zeroed (STYLE P21) */
+
+    ngx_memzero(h, sizeof(ngx_table_elt_t));
+
+    h->key.data = (u_char *) key;
+    h->key.len = ngx_strlen(key);
+    h->lowcase_key = (u_char *) lowcase;
+    h->hash = ngx_hash_key(h->lowcase_key, h->key.len);
+    h->value = *value;
+}
+
+
+void
+ngx_http_unit_header_scrub(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx)
+{
+    if (ctx->authorization == NULL) {
+        return;
+    }
+
+    /* it is the last element of the last part */
+
+    r->headers_in.headers.last->nelts--;
+    r->headers_in.authorization = NULL;
+
+    ctx->authorization = NULL;
+}

@@ -1,0 +1,495 @@
+
+/*
+ * The module: directives, configuration life cycle, handlers.  No logic: that
+ * is in the other files, see ngx_http_unit.h for where.
+ */
+
+
+#include "ngx_http_unit.h"
+#include "ngx_http_unit_conf.h"
+#include "ngx_http_unit_header.h"
+#include "ngx_http_unit_phase.h"
+#include "ngx_http_unit_variables.h"
+
+
+static ngx_int_t ngx_http_unit_preconfiguration(ngx_conf_t *cf);
+static ngx_int_t ngx_http_unit_postconfiguration(ngx_conf_t *cf);
+static void *ngx_http_unit_create_main_conf(ngx_conf_t *cf);
+static void *ngx_http_unit_create_loc_conf(ngx_conf_t *cf);
+static char *ngx_http_unit_merge_loc_conf(ngx_conf_t *cf, void *parent,
+    void *child);
+static ngx_int_t ngx_http_unit_init_process(ngx_cycle_t *cycle);
+static void ngx_http_unit_ctx_cleanup(void *data);
+
+
+static ngx_conf_enum_t  ngx_http_unit_token_scopes[] = {
+    { ngx_string("minimal"), NGX_HTTP_UNIT_SCOPES_MINIMAL },
+    { ngx_string("ceiling"), NGX_HTTP_UNIT_SCOPES_CEILING },
+    { ngx_null_string, 0 }
+};
+
+
+static ngx_conf_enum_t  ngx_http_unit_log_levels[] = {
+    { ngx_string("info"), NGX_LOG_INFO },
+    { ngx_string("notice"), NGX_LOG_NOTICE },
+    { ngx_string("warn"), NGX_LOG_WARN },
+    { ngx_string("error"), NGX_LOG_ERR },
+    { ngx_null_string, 0 }
+};
+
+
+static ngx_command_t  ngx_http_unit_commands[] = {
+
+    { ngx_string("unit_zone"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_http_unit_conf_zone,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("unit_operations"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_http_unit_conf_operations,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("unit_org_token_file"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_http_unit_conf_org_token,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("unit_org_token_request"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_unit_main_conf_t, broker),
+      NULL },
+
+    { ngx_string("unit_partner"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_BLOCK|NGX_CONF_TAKE1,
+      ngx_http_unit_conf_partner,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("unit_gateway"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
+      ngx_http_unit_conf_gateway,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_unit_loc_conf_t, enable),
+      NULL },
+
+    { ngx_string("unit_sandbox"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_unit_loc_conf_t, sandbox),
+      NULL },
+
+    { ngx_string("unit_token_scopes"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_enum_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_unit_loc_conf_t, token_scopes),
+      &ngx_http_unit_token_scopes },
+
+    { ngx_string("unit_token_lifetime"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_sec_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_unit_loc_conf_t, token_lifetime),
+      NULL },
+
+    { ngx_string("unit_token_wait"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_unit_loc_conf_t, token_wait),
+      NULL },
+
+    { ngx_string("unit_allow"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_unit_conf_names,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_unit_loc_conf_t, allow),
+      NULL },
+
+    { ngx_string("unit_deny"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_unit_conf_names,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_unit_loc_conf_t, deny),
+      NULL },
+
+    { ngx_string("unit_require_2fa"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_unit_conf_names,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_unit_loc_conf_t, require_2fa),
+      NULL },
+
+    { ngx_string("unit_pass_header"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_unit_conf_names,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_unit_loc_conf_t, pass_headers),
+      NULL },
+
+    { ngx_string("unit_log_level"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_enum_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_unit_loc_conf_t, log_level),
+      &ngx_http_unit_log_levels },
+
+    { ngx_string("unit_error"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
+      ngx_http_unit_conf_error,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+      ngx_null_command
+};
+
+
+static ngx_http_module_t  ngx_http_unit_module_ctx = {
+    ngx_http_unit_preconfiguration,        /* preconfiguration */
+    ngx_http_unit_postconfiguration,       /* postconfiguration */
+
+    ngx_http_unit_create_main_conf,        /* create main configuration */
+    NULL,                                  /* init main configuration */
+
+    NULL,                                  /* create server configuration */
+    NULL,                                  /* merge server configuration */
+
+    ngx_http_unit_create_loc_conf,         /* create location configuration */
+    ngx_http_unit_merge_loc_conf           /* merge location configuration */
+};
+
+
+ngx_module_t  ngx_http_unit_module = {
+    NGX_MODULE_V1,
+    &ngx_http_unit_module_ctx,             /* module context */
+    ngx_http_unit_commands,                /* module directives */
+    NGX_HTTP_MODULE,                       /* module type */
+    NULL,                                  /* init master */
+    NULL,                                  /* init module */
+    ngx_http_unit_init_process,            /* init process */
+    NULL,                                  /* init thread */
+    NULL,                                  /* exit thread */
+    NULL,                                  /* exit process */
+    NULL,                                  /* exit master */
+    NGX_MODULE_V1_PADDING
+};
+
+
+static ngx_int_t
+ngx_http_unit_preconfiguration(ngx_conf_t *cf)
+{
+    return ngx_http_unit_variables_add(cf);
+}
+
+
+static ngx_int_t
+ngx_http_unit_postconfiguration(ngx_conf_t *cf)
+{
+    const char                 *missing;
+    ngx_http_handler_pt        *h;
+    ngx_http_unit_main_conf_t  *umcf;
+    ngx_http_core_main_conf_t  *cmcf;
+
+    umcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_unit_module);
+
+    if (umcf->gateway.name.len == 0 && umcf->partners.nelts == 0) {
+        return NGX_OK;
+    }
+
+    missing = umcf->shm == NULL ? "\"%V\" needs \"unit_zone\""
+              : umcf->policy == NULL ? "\"%V\" needs \"unit_operations\""
+              : umcf->partners.nelts == 0 ? "\"%V\" needs \"unit_partner\""
+              : umcf->org_token == NULL ? "\"%V\" needs \"unit_org_token_file\""
+              : (umcf->broker.len < 2 || umcf->broker.data[0] != '/')
+                ? "\"%V\" needs \"unit_org_token_request\" with the name of "
+                  "an internal location"
+              : NULL;
+
+    if (missing) {
+
+        if (umcf->gateway.name.len == 0) {
+            ngx_str_set(&umcf->gateway.name, "unit_partner");
+        }
+
+        ngx_http_unit_conf_error_at(cf, &umcf->gateway, missing);
+        return NGX_ERROR;
+    }
+
+    if (umcf->broker.data[umcf->broker.len - 1] == '/') {
+        umcf->broker.len--;
+    }
+
+    if (ngx_http_unit_conf_partners(cf, umcf) != NGX_OK
+        || ngx_http_unit_upstream_init(cf) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    umcf->store = &ngx_http_unit_store_shm;
+
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+
+    h = ngx_array_push(&cmcf->phases[NGX_HTTP_PREACCESS_PHASE].handlers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    *h = ngx_http_unit_phase_handler;
+
+    return NGX_OK;
+}
+
+
+static void *
+ngx_http_unit_create_main_conf(ngx_conf_t *cf)
+{
+    ngx_http_unit_main_conf_t  *umcf;
+
+    umcf = ngx_pcalloc(cf->pool, sizeof(ngx_http_unit_main_conf_t));
+    if (umcf == NULL) {
+        return NULL;
+    }
+
+    /*
+     * set by ngx_pcalloc():
+     *
+     *     umcf->shm = NULL;
+     *     umcf->store = NULL;
+     *     umcf->policy = NULL;
+     *     umcf->org_token = NULL;
+     *     umcf->broker = { 0, NULL };
+     *     umcf->gateway = { { 0, NULL }, { 0, NULL }, 0 };
+     */
+
+    if (ngx_array_init(&umcf->partners, cf->pool, 4,
+                       sizeof(ngx_http_unit_partner_t))
+        != NGX_OK
+        || ngx_array_init(&umcf->files, cf->pool, 4,
+                          sizeof(ngx_http_unit_file_t *))
+           != NGX_OK
+        || ngx_array_init(&umcf->upstreams, cf->pool, 4,
+                          sizeof(ngx_http_unit_upstream_peer_t))
+           != NGX_OK)
+    {
+        return NULL;
+    }
+
+    return umcf;
+}
+
+
+static void *
+ngx_http_unit_create_loc_conf(ngx_conf_t *cf)
+{
+    ngx_http_unit_loc_conf_t  *conf;
+
+    conf = ngx_pcalloc(cf->pool, sizeof(ngx_http_unit_loc_conf_t));
+    if (conf == NULL) {
+        return NULL;
+    }
+
+    /*
+     * set by ngx_pcalloc():
+     *
+     *     conf->rules = NULL;
+     *     conf->headers = NULL;
+     */
+
+    conf->enable = NGX_CONF_UNSET;
+    conf->sandbox = NGX_CONF_UNSET;
+    conf->token_scopes = NGX_CONF_UNSET_UINT;
+    conf->log_level = NGX_CONF_UNSET_UINT;
+    conf->token_wait = NGX_CONF_UNSET_MSEC;
+    conf->token_lifetime = NGX_CONF_UNSET;
+    conf->allow = NGX_CONF_UNSET_PTR;
+    conf->deny = NGX_CONF_UNSET_PTR;
+    conf->require_2fa = NGX_CONF_UNSET_PTR;
+    conf->pass_headers = NGX_CONF_UNSET_PTR;
+
+    return conf;
+}
+
+
+static char *
+ngx_http_unit_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
+{
+    ngx_http_unit_loc_conf_t  *prev = parent;
+    ngx_http_unit_loc_conf_t  *conf = child;
+
+    ngx_http_core_loc_conf_t   *clcf;
+    ngx_http_unit_main_conf_t  *umcf;
+
+    ngx_conf_merge_value(conf->enable, prev->enable, 0);
+    ngx_conf_merge_value(conf->sandbox, prev->sandbox, 0);
+    ngx_conf_merge_uint_value(conf->token_scopes, prev->token_scopes,
+                              NGX_HTTP_UNIT_SCOPES_MINIMAL);
+    ngx_conf_merge_uint_value(conf->log_level, prev->log_level, NGX_LOG_INFO);
+    ngx_conf_merge_msec_value(conf->token_wait, prev->token_wait, 5000);
+    ngx_conf_merge_sec_value(conf->token_lifetime, prev->token_lifetime, 3600);
+    ngx_conf_merge_ptr_value(conf->allow, prev->allow, NULL);
+    ngx_conf_merge_ptr_value(conf->deny, prev->deny, NULL);
+    ngx_conf_merge_ptr_value(conf->require_2fa, prev->require_2fa, NULL);
+    ngx_conf_merge_ptr_value(conf->pass_headers, prev->pass_headers, NULL);
+
+    if (conf->token_lifetime < 60 || conf->token_lifetime > 86400) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"unit_token_lifetime\" must be between 1m and "
+                           "24h");
+        return NGX_CONF_ERROR;
+    }
+
+    if (conf->token_wait == 0 || conf->token_wait > 60000) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"unit_token_wait\" must be between 1ms and 60s");
+        return NGX_CONF_ERROR;
+    }
+
+    umcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_unit_module);
+
+    if (ngx_http_unit_conf_rules(cf, umcf, conf) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    if (!conf->enable) {
+        return NGX_CONF_OK;
+    }
+
+    conf->headers = ngx_http_unit_header_list(cf, conf->pass_headers);
+    if (conf->headers == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    if (clcf->client_body_buffer_size < 1024 * 1024) {
+        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                           "\"client_body_buffer_size\" below 1m makes "
+                           "\"unit_gateway\" write bodies to disk, include "
+                           "unit_proxy.conf");
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static ngx_int_t
+ngx_http_unit_init_process(ngx_cycle_t *cycle)
+{
+    ngx_http_unit_main_conf_t  *umcf;
+
+    /* also called in the cache manager and loader (STYLE P31) */
+
+    if (ngx_process != NGX_PROCESS_WORKER && ngx_process != NGX_PROCESS_SINGLE)
+    {
+        return NGX_OK;
+    }
+
+    umcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_unit_module);
+
+    if (umcf == NULL || umcf->store == NULL) {
+        return NGX_OK;
+    }
+
+    if (ngx_http_unit_header_init_process(cycle) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    ngx_http_unit_flight_init_process();
+    ngx_http_unit_file_init_process(cycle, &umcf->files);
+
+    return NGX_OK;
+}
+
+
+ngx_http_unit_ctx_t *
+ngx_http_unit_get_ctx(ngx_http_request_t *r)
+{
+    ngx_pool_cleanup_t   *cln;
+    ngx_http_unit_ctx_t  *ctx;
+
+    r = r->main;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_unit_module);
+
+    if (ctx || !(r->internal || r->filter_finalize)) {
+        return ctx;
+    }
+
+    /* a redirect has cleared the contexts: the pool remembers, as in realip */
+
+    for (cln = r->pool->cleanup; cln; cln = cln->next) {
+
+        if (cln->handler == ngx_http_unit_ctx_cleanup) {
+            ctx = cln->data;
+            ngx_http_set_ctx(r, ctx, ngx_http_unit_module);
+            return ctx;
+        }
+    }
+
+    return NULL;
+}
+
+
+ngx_http_unit_ctx_t *
+ngx_http_unit_create_ctx(ngx_http_request_t *r)
+{
+    ngx_pool_cleanup_t   *cln;
+    ngx_http_unit_ctx_t  *ctx;
+
+    ctx = ngx_http_unit_get_ctx(r);
+
+    if (ctx) {
+        return ctx;
+    }
+
+    r = r->main;
+
+    cln = ngx_pool_cleanup_add(r->pool, sizeof(ngx_http_unit_ctx_t));
+    if (cln == NULL) {
+        return NULL;
+    }
+
+    ctx = cln->data;
+
+    /* all but the claims, which are written before they are read */
+
+    ngx_memzero(ctx, offsetof(ngx_http_unit_ctx_t, claims));
+
+    ctx->request = r;
+    ctx->umcf = ngx_http_get_module_main_conf(r, ngx_http_unit_module);
+    ctx->ulcf = ngx_http_get_module_loc_conf(r, ngx_http_unit_module);
+    ctx->verdict.scope = -1;
+
+    ngx_http_unit_header_request_id(r, ctx);
+
+    cln->handler = ngx_http_unit_ctx_cleanup;
+
+    ngx_http_set_ctx(r, ctx, ngx_http_unit_module);
+
+    return ctx;
+}
+
+
+static void
+ngx_http_unit_ctx_cleanup(void *data)
+{
+    ngx_http_unit_ctx_t  *ctx = data;
+
+    /* pools do not wipe (STYLE 2.8) */
+
+    if (ctx->token.len) {
+        ngx_explicit_memzero(ctx->token.data, ctx->token.len);
+    }
+}

@@ -1,0 +1,127 @@
+
+/*
+ * The shared zone: one hash table of records of several classes, with an LRU
+ * queue per class, in a slab pool.  Everything the workers share lives here.
+ * Functions ending in _locked need the zone mutex; nothing slow is done under
+ * it and no pointer into the zone outlives it (STYLE P24 to P30).
+ */
+
+
+#ifndef _NGX_HTTP_UNIT_SHM_H_INCLUDED_
+#define _NGX_HTTP_UNIT_SHM_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+
+#define NGX_HTTP_UNIT_SHM_KEY_LEN   32
+#define NGX_HTTP_UNIT_SHM_MIN_SIZE  (32 * ngx_pagesize)
+
+
+typedef enum {
+    NGX_HTTP_UNIT_SHM_JWT = 0,      /* verified partner tokens */
+    NGX_HTTP_UNIT_SHM_JWT_BAD,      /* tokens whose signature is wrong */
+    NGX_HTTP_UNIT_SHM_TOKEN,        /* Unit customer tokens */
+    NGX_HTTP_UNIT_SHM_CUSTOMERS,    /* subject -> customers */
+    NGX_HTTP_UNIT_SHM_KEYS,         /* remote key sets, as text */
+    NGX_HTTP_UNIT_SHM_LEASE,        /* who is fetching what */
+    NGX_HTTP_UNIT_SHM_REFUSAL,      /* fetches that Unit refused */
+    NGX_HTTP_UNIT_SHM_CLASSES
+} ngx_http_unit_shm_class_e;
+
+
+typedef struct ngx_http_unit_shm_node_s  ngx_http_unit_shm_node_t;
+
+struct ngx_http_unit_shm_node_s {
+    ngx_queue_t                queue;     /* LRU of its class */
+    ngx_http_unit_shm_node_t  *next;      /* in the bucket */
+    ngx_msec_t                 expire;    /* ngx_current_msec, monotonic */
+    uint32_t                   touched;   /* ngx_current_msec / 1024 */
+    uint16_t                   size;      /* of data */
+    uint8_t                    class;
+    uint8_t                    secret;    /* wipe data before it is freed */
+    u_char                     key[NGX_HTTP_UNIT_SHM_KEY_LEN];
+    uint64_t                   tag[2];    /* second part of the key: scopes */
+    u_char                     data[1];
+};
+
+
+typedef struct {
+    ngx_uint_t                 layout;
+    ngx_uint_t                 mask;      /* number of buckets - 1 */
+    ngx_http_unit_shm_node_t **buckets;
+    ngx_queue_t                lru[NGX_HTTP_UNIT_SHM_CLASSES];
+    ngx_uint_t                 count[NGX_HTTP_UNIT_SHM_CLASSES];
+    ngx_uint_t                 evicted[NGX_HTTP_UNIT_SHM_CLASSES];
+    ngx_uint_t                 nomem;     /* allocations that failed for good */
+    uint64_t                   serial;    /* gives leases their ids */
+} ngx_http_unit_shctx_t;
+
+
+/* process-local handle, allocated at configuration time */
+typedef struct {
+    ngx_shm_zone_t            *zone;
+    ngx_slab_pool_t           *shpool;
+    ngx_http_unit_shctx_t     *sh;
+} ngx_http_unit_shm_t;
+
+
+/*
+ * Add the zone to the configuration.
+ *
+ *   tag  the module, as for ngx_shared_memory_add()
+ *
+ * Returns the handle, or NULL after logging through cf.
+ */
+ngx_http_unit_shm_t *ngx_http_unit_shm_add(ngx_conf_t *cf, ngx_str_t *name,
+    size_t size, void *tag);
+
+#define ngx_http_unit_shm_lock(shm)    ngx_shmtx_lock(&(shm)->shpool->mutex)
+#define ngx_http_unit_shm_unlock(shm)  ngx_shmtx_unlock(&(shm)->shpool->mutex)
+
+/*
+ * Find a live record: the first of its key when tag is NULL, else the one
+ * whose tag is equal.  Expired ones met on the way are not returned (and not
+ * freed: that is done when something is inserted).  NULL when there is none.
+ */
+ngx_http_unit_shm_node_t *ngx_http_unit_shm_find_locked(
+    ngx_http_unit_shm_t *shm, ngx_http_unit_shm_class_e class,
+    const u_char *key, const uint64_t *tag);
+
+/* The next live record of the same class and key after node, or NULL. */
+ngx_http_unit_shm_node_t *ngx_http_unit_shm_next_locked(
+    ngx_http_unit_shm_node_t *node);
+
+/* Mark as used: moves the record to the young end, at most once a second. */
+void ngx_http_unit_shm_touch_locked(ngx_http_unit_shm_t *shm,
+    ngx_http_unit_shm_node_t *node);
+
+/*
+ * Allocate an unlinked record with room for size bytes of data.  Frees expired
+ * records of the class and, when the zone is full, evicts least recently used
+ * ones: first of the same class, then of the caches; never leases.  The work
+ * is bounded.  Fill data, then link (a crash in between leaves a valid table).
+ *
+ *   size  at most 65535
+ *
+ * Returns NULL when no room could be made; counted in sh->nomem.
+ */
+ngx_http_unit_shm_node_t *ngx_http_unit_shm_alloc_locked(
+    ngx_http_unit_shm_t *shm, ngx_http_unit_shm_class_e class, size_t size);
+
+/* Give an allocated record its key and make it visible. */
+void ngx_http_unit_shm_link_locked(ngx_http_unit_shm_t *shm,
+    ngx_http_unit_shm_node_t *node, const u_char *key, const uint64_t *tag,
+    ngx_msec_t ttl);
+
+/* Unlink, wipe if secret, and free. */
+void ngx_http_unit_shm_remove_locked(ngx_http_unit_shm_t *shm,
+    ngx_http_unit_shm_node_t *node);
+
+/* Keep at most max records of a class: evicts one or two when above. */
+void ngx_http_unit_shm_bound_locked(ngx_http_unit_shm_t *shm,
+    ngx_http_unit_shm_class_e class, ngx_uint_t max);
+
+
+#endif /* _NGX_HTTP_UNIT_SHM_H_INCLUDED_ */

@@ -1,0 +1,310 @@
+
+/*
+ * Hooks on stock upstreams, see ngx_http_unit_upstream.h.  A load balancer's
+ * peer.init is the documented place where a module meets r->upstream before
+ * anything is sent; from there the protocol callbacks are wrapped.
+ */
+
+
+#include "ngx_http_unit.h"
+#include "ngx_http_unit_token.h"
+
+
+static ngx_int_t ngx_http_unit_upstream_init_peer(ngx_http_request_t *r,
+    ngx_http_upstream_srv_conf_t *us);
+static ngx_http_unit_upstream_t *ngx_http_unit_upstream_get(
+    ngx_http_request_t *r);
+static ngx_int_t ngx_http_unit_upstream_conf(ngx_http_request_t *r,
+    ngx_http_unit_upstream_t *hu);
+static ngx_int_t ngx_http_unit_upstream_process_header(ngx_http_request_t *r);
+static ngx_int_t ngx_http_unit_upstream_reinit(ngx_http_request_t *r);
+static ngx_int_t ngx_http_unit_upstream_replay(ngx_http_request_t *r);
+
+
+ngx_int_t
+ngx_http_unit_upstream_init(ngx_conf_t *cf)
+{
+    ngx_uint_t                       i;
+    ngx_http_unit_main_conf_t       *umcf;
+    ngx_http_upstream_srv_conf_t   **uscfp;
+    ngx_http_upstream_main_conf_t   *main;
+    ngx_http_unit_upstream_peer_t   *peer;
+
+    umcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_unit_module);
+    main = ngx_http_conf_get_module_main_conf(cf, ngx_http_upstream_module);
+
+    uscfp = main->upstreams.elts;
+
+    for (i = 0; i < main->upstreams.nelts; i++) {
+
+        if (uscfp[i]->peer.init == NULL) {
+            continue;
+        }
+
+        peer = ngx_array_push(&umcf->upstreams);
+        if (peer == NULL) {
+            return NGX_ERROR;
+        }
+
+        peer->uscf = uscfp[i];
+        peer->init = uscfp[i]->peer.init;
+
+        uscfp[i]->peer.init = ngx_http_unit_upstream_init_peer;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_unit_upstream_init_peer(ngx_http_request_t *r,
+    ngx_http_upstream_srv_conf_t *us)
+{
+    ngx_uint_t                      i;
+    ngx_http_upstream_t            *u;
+    ngx_http_unit_upstream_t       *hu;
+    ngx_http_unit_main_conf_t      *umcf;
+    ngx_http_unit_upstream_peer_t  *peer;
+
+    umcf = ngx_http_get_module_main_conf(r, ngx_http_unit_module);
+    peer = umcf->upstreams.elts;
+
+    for (i = 0; i < umcf->upstreams.nelts; i++) {
+        if (peer[i].uscf == us) {
+            break;
+        }
+    }
+
+    if (i == umcf->upstreams.nelts || peer[i].init(r, us) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    hu = ngx_http_unit_upstream_get(r);
+
+    if (hu == NULL) {
+        return NGX_OK;
+    }
+
+    if (ngx_http_unit_upstream_conf(r, hu) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    u = r->upstream;
+
+    hu->process_header = u->process_header;
+    hu->reinit_request = u->reinit_request;
+    hu->invalid = 0;
+    hu->answered = 0;
+    hu->hooked = 1;
+
+    u->process_header = ngx_http_unit_upstream_process_header;
+    u->reinit_request = ngx_http_unit_upstream_reinit;
+
+    return NGX_OK;
+}
+
+
+/* of the gateway's main request or of a fetch; NULL for all others */
+
+static ngx_http_unit_upstream_t *
+ngx_http_unit_upstream_get(ngx_http_request_t *r)
+{
+    ngx_http_unit_ctx_t    *ctx;
+    ngx_http_unit_fetch_t  *fetch;
+
+    if (r != r->main) {
+        fetch = ngx_http_get_module_ctx(r, ngx_http_unit_module);
+        return fetch ? &fetch->upstream : NULL;
+    }
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_unit_module);
+
+    if (ctx == NULL || ctx->step != NGX_HTTP_UNIT_STEP_DONE) {
+        return NULL;
+    }
+
+    return &ctx->upstream;
+}
+
+
+/* settings of this request: configuration itself is never written */
+
+static ngx_int_t
+ngx_http_unit_upstream_conf(ngx_http_request_t *r,
+    ngx_http_unit_upstream_t *hu)
+{
+    ngx_msec_t                 timeout;
+    ngx_http_upstream_t       *u;
+    ngx_http_upstream_conf_t  *conf;
+
+    u = r->upstream;
+    timeout = hu->timeout ? (ngx_msec_t) hu->timeout * 1000
+                          : u->conf->read_timeout;
+
+    if (u->conf->read_timeout == timeout
+        && (!hu->write || u->conf->next_upstream == 0)
+        && (r != r->main
+            || !(u->conf->ignore_headers & NGX_HTTP_UPSTREAM_IGN_XA_REDIRECT)))
+    {
+        return NGX_OK;
+    }
+
+    conf = ngx_palloc(r->pool, sizeof(ngx_http_upstream_conf_t));
+    if (conf == NULL) {
+        return NGX_ERROR;
+    }
+
+    *conf = *u->conf;
+
+    conf->read_timeout = timeout;
+
+    if (hu->write) {
+
+        /* nginx takes PUT and DELETE for repeatable, Unit does not */
+        conf->next_upstream = 0;
+        u->peer.tries = 1;
+    }
+
+    /* the replay is a redirect of our own; Unit's are dropped below */
+    conf->ignore_headers &= ~NGX_HTTP_UPSTREAM_IGN_XA_REDIRECT;
+
+    u->conf = conf;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_unit_upstream_process_header(ngx_http_request_t *r)
+{
+    ngx_int_t                  rc;
+    ngx_uint_t                 version;
+    ngx_http_upstream_t       *u;
+    ngx_http_unit_upstream_t  *hu;
+
+    u = r->upstream;
+    hu = ngx_http_unit_upstream_get(r);
+
+    if (hu == NULL || !hu->hooked) {
+        return NGX_ERROR;
+    }
+
+    version = r->http_version;
+
+    rc = hu->process_header(r);
+
+    /* the status line's parser replaces itself by that of the headers */
+
+    if (u->process_header != ngx_http_unit_upstream_process_header) {
+        hu->process_header = u->process_header;
+        u->process_header = ngx_http_unit_upstream_process_header;
+    }
+
+    if (rc == NGX_HTTP_UPSTREAM_INVALID_HEADER) {
+        hu->invalid = 1;
+    }
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    if (r->http_version != version) {
+
+        /*
+         * proxy (as of 1.22) takes an answer without a status line for HTTP/0.9
+         * and would pass whatever it is as a body without a header;
+         * held by t/220-broker-errors.t
+         */
+
+        r->http_version = version;
+        hu->invalid = 1;
+
+        return NGX_HTTP_UPSTREAM_INVALID_HEADER;
+    }
+
+    hu->answered = 1;
+
+    u->headers_in.x_accel_redirect = NULL;
+
+    if (r == r->main && u->headers_in.status_n == NGX_HTTP_UNAUTHORIZED) {
+        return ngx_http_unit_upstream_replay(r);
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_unit_upstream_reinit(ngx_http_request_t *r)
+{
+    ngx_int_t                  rc;
+    ngx_http_upstream_t       *u;
+    ngx_http_unit_upstream_t  *hu;
+
+    u = r->upstream;
+    hu = ngx_http_unit_upstream_get(r);
+
+    if (hu == NULL || !hu->hooked) {
+        return NGX_ERROR;
+    }
+
+    rc = hu->reinit_request(r);
+
+    hu->process_header = u->process_header;
+    u->process_header = ngx_http_unit_upstream_process_header;
+
+    return rc;
+}
+
+
+/*
+ * Unit has refused our token.  The request runs through the phases once more,
+ * by the core's own means for X-Accel-Redirect, with our URI as its target.
+ */
+
+static ngx_int_t
+ngx_http_unit_upstream_replay(ngx_http_request_t *r)
+{
+    u_char               *p;
+    ngx_table_elt_t      *h;
+    ngx_http_upstream_t  *u;
+    ngx_http_unit_ctx_t  *ctx;
+
+    u = r->upstream;
+    ctx = ngx_http_get_module_ctx(r, ngx_http_unit_module);
+
+    if (!ngx_http_unit_token_rejected(ctx)) {
+        return NGX_OK;
+    }
+
+    h = ngx_pcalloc(r->pool, sizeof(ngx_table_elt_t));
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    h->value.len = r->uri.len + (r->args.len ? 1 + r->args.len : 0);
+    h->value.data = ngx_pnalloc(r->pool, h->value.len);
+    if (h->value.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    /* the canonical path needs no escaping */
+
+    p = ngx_copy(h->value.data, r->uri.data, r->uri.len);
+
+    if (r->args.len) {
+        *p++ = '?';
+        ngx_memcpy(p, r->args.data, r->args.len);
+    }
+
+    u->headers_in.x_accel_redirect = h;
+
+    /* nothing of the refused answer is to survive the redirect */
+
+    u->headers_in.headers.part.nelts = 0;
+    u->headers_in.headers.part.next = NULL;
+
+    ctx->replay = 1;
+
+    return NGX_OK;
+}
