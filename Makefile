@@ -45,7 +45,7 @@ $(NGX)/objs/Makefile: config Makefile $(BUILD)/sources
 	    || { tail -n 5 configure.log; rm -f objs/Makefile; exit 1; }
 
 $(MODULE): $(NGX)/objs/Makefile $(SRC)
-	$(MAKE) -s -C $(NGX) modules
+	$(MAKE) -s -C $(NGX) -f objs/Makefile modules
 	cp $(NGX)/objs/ngx_http_unit_module.so $@
 
 include t/unit/unit.mk
@@ -89,7 +89,7 @@ $(STATIC)/objs/Makefile: config Makefile $(BUILD)/sources | $(NGX_GET)
 	    || { tail -n 5 configure.log; rm -f objs/Makefile; exit 1; }
 
 $(STATIC)/objs/nginx: $(STATIC)/objs/Makefile $(SRC)
-	$(MAKE) -s -C $(STATIC) build
+	$(MAKE) -s -C $(STATIC) -f objs/Makefile
 
 clean:
 	rm -rf $(BUILD)
