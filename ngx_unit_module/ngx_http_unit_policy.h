@@ -200,6 +200,12 @@ ngx_int_t ngx_http_unit_policy_route(const ngx_http_unit_policy_t *policy,
     const ngx_http_unit_route_t **out, ngx_uint_t *allow);
 
 /*
+ * The nth operation of a route (n from 0), or NULL.  All have the same path.
+ */
+const ngx_http_unit_operation_t *ngx_http_unit_policy_route_operation(
+    const ngx_http_unit_route_t *route, ngx_uint_t n);
+
+/*
  * Does the body have to be read and scanned to know the operation (or to pin
  * its customer)?  1 or 0.
  */

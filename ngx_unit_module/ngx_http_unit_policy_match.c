@@ -582,3 +582,11 @@ ngx_http_unit_policy_match_is_twin(const ngx_http_unit_operation_t *op,
 
     return 0;
 }
+
+
+const ngx_http_unit_operation_t *
+ngx_http_unit_policy_route_operation(const ngx_http_unit_route_t *route,
+    ngx_uint_t n)
+{
+    return n < route->nops ? route->ops[n] : NULL;
+}
