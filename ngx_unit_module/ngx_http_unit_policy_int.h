@@ -153,6 +153,9 @@ ngx_int_t ngx_http_unit_policy_string(ngx_http_unit_policy_load_t *ctx,
 /* Is it a name of an operation or a scope?  1 or 0. */
 ngx_uint_t ngx_http_unit_policy_is_name(const ngx_str_t *s);
 
+/* Can it stand for a parameter, 1 to 128 of [A-Za-z0-9._~-]?  1 or 0. */
+ngx_uint_t ngx_http_unit_policy_is_segment(const ngx_str_t *s);
+
 /* Read and check the members of an operation, in op->match too. */
 ngx_int_t ngx_http_unit_policy_load_members(ngx_http_unit_policy_load_t *ctx,
     ngx_http_unit_operation_t *op, json_t *json);

@@ -41,20 +41,33 @@ policy_kit_read(ngx_pool_t *pool, const char *name)
 void
 policy_kit_init(policy_kit_t *kit)
 {
-    ngx_str_t  text, error;
+    ngx_str_t    text;
+    ngx_pool_t  *pool;
+
+    pool = ngx_create_pool(4096, NULL);
+
+    text = policy_kit_read(pool, "conf/operations.json");
+    policy_kit_init_text(kit, &text);
+
+    ngx_destroy_pool(pool);
+}
+
+
+void
+policy_kit_init_text(policy_kit_t *kit, ngx_str_t *text)
+{
+    ngx_str_t  error;
 
     ngx_memzero(kit, sizeof(policy_kit_t));
 
     kit->pool = ngx_create_pool(4096, NULL);
 
-    text = policy_kit_read(kit->pool, "conf/operations.json");
-
-    if (ngx_http_unit_policy_load(kit->pool, text.data, text.len, &kit->policy,
-                                  &error)
+    if (ngx_http_unit_policy_load(kit->pool, text->data, text->len,
+                                  &kit->policy, &error)
         != NGX_OK)
     {
         printf("# %.*s\n", (int) error.len, error.data);
-        policy_kit_die("conf/operations.json");
+        policy_kit_die("the table does not load");
     }
 }
 

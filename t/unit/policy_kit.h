@@ -31,8 +31,9 @@ typedef struct {
 /* Read a whole file; exits when it cannot. */
 ngx_str_t policy_kit_read(ngx_pool_t *pool, const char *name);
 
-/* Load conf/operations.json; exits when it cannot. */
+/* Load conf/operations.json, or another table; exits when it cannot. */
 void policy_kit_init(policy_kit_t *kit);
+void policy_kit_init_text(policy_kit_t *kit, ngx_str_t *text);
 void policy_kit_done(policy_kit_t *kit);
 
 /*

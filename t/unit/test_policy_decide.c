@@ -218,7 +218,7 @@ static char *
 test_quotes(const char *s)
 {
     char         *p;
-    static char   buf[1024];
+    static char   buf[4096];
 
     if (s == NULL) {
         return NULL;
@@ -390,6 +390,86 @@ test_invariants(void)
 }
 
 
+/* what the table of the tree has no case of */
+
+#define TEST_OP(name, method, path, body, scopes, dflt)                       \
+    "{'name':'" name "','method':'" method "','path':'" path "','body':" body \
+    ",'scopes':" scopes ",'token':'both','two_factor':false,'timeout':5,"     \
+    "'idempotency':null,'moves_funds':false,'pci':false,'default':'" dflt "',"\
+    "'serve':'proxy'}"
+
+static void
+test_other_table(void)
+{
+    char                        *table;
+    ngx_str_t                    text;
+    policy_kit_t                 other;
+    const ngx_http_unit_route_t *route;
+
+    table = test_quotes("{'version':1,'scopes':["
+        "{'name':'org','write':false,'two_factor':false,'pci':false,"
+        "'customer':false},"
+        "{'name':'any','write':false,'two_factor':false,'pci':false,"
+        "'customer':true}],'operations':["
+        TEST_OP("org", "GET", "/org", "null", "['org']", "allow") ","
+        TEST_OP("both", "GET", "/both", "null", "['org','any']", "allow") ","
+        TEST_OP("lacks", "POST", "/lacks",
+                "{'data.attributes.x':{'exists':false}}", "[]", "allow") ","
+        TEST_OP("items", "POST", "/items", "{'data[].x':{'not':'a'}}", "[]",
+                "allow") ","
+        TEST_OP("open", "GET", "/pci", "null", "[]", "allow") ","
+        TEST_OP("closed", "PUT", "/pci", "null", "[]", "pci")
+        "]}");
+
+    text.data = (u_char *) table;
+    text.len = strlen(table);
+
+    policy_kit_init_text(&other, &text);
+
+    is(policy_kit_decide(&other, "GET", "/org", NULL, "", "").code,
+       NGX_HTTP_UNIT_INSUFFICIENT_SCOPE,
+       "a scope that no customer token may hold");
+    is(policy_kit_decide(&other, "GET", "/org", NULL, "org", "").scope, 0,
+       "but the org token does");
+    is(policy_kit_decide(&other, "GET", "/both", NULL, "", "").scope, 1,
+       "the next one is taken");
+
+    /* what is absent in an array is not absent in an object, or vice versa */
+    is(policy_kit_request(&other, "POST", "/lacks", "{\"data\":{}}"), 0,
+       "absent in an object");
+    is(policy_kit_request(&other, "POST", "/lacks", "{\"data\":[]}"),
+       NGX_HTTP_UNIT_OPERATION_NOT_ALLOWED, "absent in an empty array");
+    is(policy_kit_request(&other, "POST", "/lacks",
+                          "{\"data\":[{\"attributes\":{\"x\":1}}]}"),
+       NGX_HTTP_UNIT_OPERATION_NOT_ALLOWED, "not looked for in an array");
+    is(policy_kit_request(&other, "POST", "/lacks", "{}"),
+       NGX_HTTP_UNIT_OPERATION_NOT_ALLOWED, "no data, nothing absent in it");
+    is(policy_kit_request(&other, "POST", "/items", "{\"data\":[{},{}]}"), 0,
+       "not that in any element");
+    is(policy_kit_request(&other, "POST", "/items", "{\"data\":[{},1]}"),
+       NGX_HTTP_UNIT_OPERATION_NOT_ALLOWED, "an element that is no object");
+    is(policy_kit_request(&other, "POST", "/items", "{\"data\":[]}"),
+       NGX_HTTP_UNIT_OPERATION_NOT_ALLOWED, "no element");
+    is(policy_kit_request(&other, "POST", "/items", "{\"data\":{}}"),
+       NGX_HTTP_UNIT_OPERATION_NOT_ALLOWED, "no array");
+    is(policy_kit_request(&other, "POST", "/items",
+                          "{\"data\":[{},{\"x\":\"a\"}]}"),
+       NGX_HTTP_UNIT_OPERATION_NOT_ALLOWED, "that in one element");
+
+    is(ngx_http_unit_policy_route(other.policy, &other.uri,
+                                  NGX_HTTP_UNIT_METHOD_POST, &route,
+                                  &other.allow),
+       NGX_OK, "a route that needs a body");
+    ok(ngx_http_unit_policy_select(route, NULL) == NULL,
+       "has no operation without one");
+
+    is(policy_kit_request(&other, "GET", "/pci", NULL),
+       NGX_HTTP_UNIT_PCI_ROUTE_BLOCKED, "pci is of the path");
+
+    policy_kit_done(&other);
+}
+
+
 int
 main(void)
 {
@@ -398,6 +478,7 @@ main(void)
     test_decisions();
     test_pci();
     test_invariants();
+    test_other_table();
 
     policy_kit_done(&kit);
 

@@ -131,6 +131,11 @@ static const test_row_t  test_rows[] = {
     { TEST_PATH("'/1/2/3/4/5/6/7/8/9/10/11/12/13/14/15/16/17'"),
       "\"path\" is too deep" },
 
+    { TEST_PATH("'/customers/:id'"), "\":id\" in \"path\" is not :cust" },
+    { TEST_PATH("'/customers/:customerIds'"), "is not :customerId" },
+    { TEST_PATH("'/customers/all/:id'"), NULL },
+    { TEST_PATH("'/customers'"), NULL },
+
     /* bodies */
     { TEST_BODY("{}"), "\"body\" is neither null nor an object" },
     { TEST_BODY("[]"), "\"body\" is neither null nor an object" },
@@ -229,6 +234,11 @@ static const test_row_t  test_rows[] = {
               TEST_REST) ","
       TEST_OP("'y'", "'POST'", "'/x'", "{'data.a':'2'}", "['b']",
               TEST_REST)), NULL },
+    { TEST_TABLE(
+      TEST_OP("'x'", "'GET'", "'/x'", "null", "['a']",
+              "'partial_scopes':['a']," TEST_REST) ","
+      TEST_OP("'y'", "'GET'", "'/x'", "null", "['a']", TEST_REST)),
+      "another policy" },
     { TEST_TABLE(
       TEST_OP("'x'", "'POST'", "'/x'", "{'data.a':'1'}", "['a']",
               "'step_up':['data.p']," TEST_REST) ","
