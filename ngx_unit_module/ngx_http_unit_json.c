@@ -120,7 +120,7 @@ ngx_http_unit_json_text(ngx_http_unit_json_ctx_t *ctx, u_char *p)
     }
 
     state = sw_value;
-    f = NULL;
+    f = NULL;           /* the innermost open object or array */
 
     while (p != NULL) {
 
@@ -128,7 +128,7 @@ ngx_http_unit_json_text(ngx_http_unit_json_ctx_t *ctx, u_char *p)
 
         if (p == lex->last) {
 
-            if (state == sw_after && ctx->depth == 0) {
+            if (state == sw_after && f == NULL) {
                 return p;
             }
 
@@ -179,7 +179,7 @@ ngx_http_unit_json_text(ngx_http_unit_json_ctx_t *ctx, u_char *p)
 
         case sw_after:
 
-            if (ctx->depth == 0) {
+            if (f == NULL) {
                 return ngx_http_unit_json_fail(lex, p, "trailing bytes");
             }
 

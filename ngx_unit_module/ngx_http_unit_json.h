@@ -79,8 +79,8 @@ ngx_http_unit_json_watch_t *ngx_http_unit_json_watch_create(ngx_pool_t *pool,
  * Watch a path.  "data.attributes.phone" names members, "data[].type" the
  * member of each element of an array, "aud[]" each element, "[].id" those of a
  * root array, "" the root value.  The same path given twice yields the same
- * id; ids count from 0.  At most 32 segments,
- * at most 1024 nodes.  The path is copied.
+ * id; ids count from 0.  At most 32 segments, at most 1024 nodes.  The path is
+ * copied.
  *
  * Returns the id or NGX_ERROR (bad syntax, too many, no memory).
  */

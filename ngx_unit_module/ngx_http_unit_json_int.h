@@ -16,7 +16,10 @@
 
 #define NGX_HTTP_UNIT_JSON_BUCKETS  8
 
-/* how many names fit before the pool is asked, and before one is hashed */
+/*
+ * How many names fit before the pool is asked, and how many an object may have
+ * before they are hashed (a power of 2, as the table's size comes from it).
+ */
 #define NGX_HTTP_UNIT_JSON_NAMES    64
 #define NGX_HTTP_UNIT_JSON_SMALL    16
 

@@ -210,7 +210,10 @@ ngx_http_unit_json_number_split(const u_char *p, const u_char *last,
 }
 
 
-/* Compare significant digits; both sides have the same d->point. */
+/*
+ * Compare significant digits; both sides have the same d->point, and the last
+ * of the given ones is not 0.
+ */
 
 static ngx_int_t
 ngx_http_unit_json_number_compare(ngx_http_unit_json_decimal_t *d,
@@ -232,11 +235,7 @@ ngx_http_unit_json_number_compare(ngx_http_unit_json_decimal_t *d,
         }
     }
 
-    /* the number has fewer digits: the rest of it is 0 */
-
-    while (*digits == '0') {
-        digits++;
-    }
+    /* if the number has fewer digits, the rest of it is 0 */
 
     return *digits ? -1 : 0;
 }

@@ -75,7 +75,8 @@ ngx_int_t ngx_http_unit_uri_args(ngx_pool_t *pool, ngx_str_t *query,
  * lenient query parser might read as filter[field]?  ASCII case-insensitive;
  * ignores white space; accepts filter[field], filter[field][], [0], [any],
  * [any][any] ..., filter.field, filter[ field ], filter.field[0],
- * filter[field (unclosed).  Returns 1 or 0.
+ * filter[field (unclosed), [filter][field], filter[][field], filter[0][field],
+ * and any other punctuation between the words.  Returns 1 or 0.
  */
 ngx_uint_t ngx_http_unit_uri_is_filter(const ngx_str_t *name,
     const char *field);

@@ -208,6 +208,7 @@ static const test_invalid_t  test_invalid[] = {
 
     { T("\"\\ud800\""), "lone surrogate", 1 },
     { T("\"\\udc00\""), "lone surrogate", 1 },
+    { T("\"\\udc00\\udc00\""), "lone surrogate", 1 },
     { T("\"\\ud800"), "lone surrogate", 1 },
     { T("\"\\ud800\\ud800\""), "lone surrogate", 1 },
     { T("\"\\ud800\\u0041\""), "lone surrogate", 1 },
@@ -360,9 +361,9 @@ test_depth(void)
  */
 
 static void
-test_duplicates(void)
+test_duplicates(const char *tail)
 {
-    char                  text[2048];
+    char                  text[8192];
     size_t                len, last;
     ngx_uint_t            i, n, dup, wrong, distinct;
     ngx_http_unit_json_t  json;
@@ -379,8 +380,8 @@ test_duplicates(void)
 
             for (i = 0; i <= n; i++) {
                 last = len;
-                len += sprintf(text + len, "\"-%02d-%s-\":{},",
-                               (int) (i == n ? dup : i), "x");
+                len += sprintf(text + len, "\"%s-%02d-%s\":{},", tail,
+                               (int) (i == n ? dup : i), tail);
             }
 
             text[len - 1] = '}';
@@ -571,7 +572,8 @@ main(void)
 
     test_tables();
     test_depth();
-    test_duplicates();
+    test_duplicates("x");
+    test_duplicates("seven chars and more-seven chars and more");
     test_nested();
     test_nomem();
 

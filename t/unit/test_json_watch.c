@@ -252,6 +252,9 @@ test_guard(void)
        NGX_OK, "right letter case");
     is(test_json.hits.nelts, 1, "is a hit");
 
+    is(test_scan("{\"data\":{\"attributes\":{\"pxoxe\":1,\"px\":1}}}"), NGX_OK,
+       "other names with the same hint");
+
     is(test_scan("{\"x\":{\"DATA\":1},\"data\":{\"Type\":1,\"phone\":2}}"),
        NGX_OK, "other objects are not guarded");
 
@@ -443,17 +446,21 @@ test_nomem_run(void)
 {
     ngx_int_t                    rc;
     ngx_str_t                    path = ngx_string("d[].x");
+    ngx_str_t                    array = ngx_string("d");
     ngx_http_unit_json_watch_t  *w;
 
     w = ngx_http_unit_json_watch_create(test_pool, 1);
 
-    if (w == NULL || ngx_http_unit_json_watch_add(w, &path) != 0) {
+    if (w == NULL
+        || ngx_http_unit_json_watch_add(w, &path) != 0
+        || ngx_http_unit_json_watch_add(w, &array) != 1)
+    {
         return NGX_ERROR;
     }
 
     rc = ngx_http_unit_json_scan(test_pool, test_text, 210, w, &test_json);
 
-    if (rc == NGX_OK && test_json.hits.nelts != 25) {
+    if (rc == NGX_OK && test_json.hits.nelts != 26) {
         return NGX_DECLINED;
     }
 
