@@ -11,7 +11,8 @@ package UnitGateway;
 # sanitizer report, no worker ended by a signal, no socket left open, no token
 # in a log) and calls done_testing(). All state is in a directory of its own,
 # all ports are free ones: tests can run at the same time. UNIT_NGINX=BINARY
-# tests an nginx with the module linked in; UNIT_TEST_KEEP=1 keeps directories.
+# tests an nginx with the module linked in; UNIT_BUILD=DIR takes module and tools
+# from there instead of build/; UNIT_TEST_KEEP=1 keeps directories.
 
 use strict;
 use warnings;
@@ -134,7 +135,8 @@ sub configure {
 	my $upstream = $o->{upstream} // '127.0.0.1:' . $self->port('SANDBOX');
 	my $text = $o->{conf} // UnitGateway::Config::configuration(%$o);
 	$text = UnitGateway::Config::expand($text, {
-		DIR => $self->{dir}, ROOT => $root, MODULE => "$root/build/ngx_http_unit_module.so", PORT => $self->port,
+		DIR => $self->{dir}, ROOT => $root, PORT => $self->port,
+		MODULE => ($ENV{UNIT_BUILD} || "$root/build") . '/ngx_http_unit_module.so',
 		UPSTREAM => $upstream, BROKER => $o->{broker_upstream} // 'unit_api',
 		map { ("PORT_$_" => $self->port($_)) } $text =~ /%%PORT_([A-Z0-9]+)%%/g,
 	});

@@ -1,8 +1,8 @@
 package UnitGateway::Jwt;
 
-# Keys, key sets and tokens of a test, all made by build/unit-jwt. Keys are kept
-# in build/test-keys for the next run; a token is made once per test and set of
-# options.
+# Keys, key sets and tokens of a test, all made by unit-jwt of the build. Keys
+# are kept beside it, in test-keys, for the next run; a token is made once per
+# test and set of options.
 
 use strict;
 use warnings;
@@ -16,8 +16,8 @@ our @EXPORT_OK = qw(jwt key_file jwks_file jwks unit_jwt);
 use constant {
 	ISSUER => 'https://idp.example.test/',
 	AUDIENCE => 'unit-gateway',
-	KEYS => 'build/test-keys',
-	TOOL => 'build/unit-jwt',
+	KEYS => ($ENV{UNIT_BUILD} || 'build') . '/test-keys',
+	TOOL => ($ENV{UNIT_BUILD} || 'build') . '/unit-jwt',
 };
 
 my %customer = (alice => '10001', bob => '10002');
