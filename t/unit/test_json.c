@@ -380,7 +380,7 @@ test_duplicates(const char *tail)
 
             for (i = 0; i <= n; i++) {
                 last = len;
-                len += sprintf(text + len, "\"%s-%02d-%s\":{},", tail,
+                len += sprintf(text + len, "\"%s%02d--%s\":{},", tail,
                                (int) (i == n ? dup : i), tail);
             }
 
