@@ -48,3 +48,6 @@ $(JWT_TESTS): $(BUILD)/unit/%: t/unit/%.c t/unit/jwt_kit.c $(JWT_SRC) \
     tools/ngx_stub.c
 	@mkdir -p $(@D)
 	$(PURE_CC) $(SAN) -o $@ $(filter %.c,$^) -ljwt -ljansson -lcrypto
+
+$(eval $(call FUZZ_RULES,jwt,$(JWT_SRC),-ljwt -ljansson -lcrypto -lm))
+$(eval $(call FUZZ_RULES,jwks,$(JWK_SRC),-ljansson -lcrypto))
