@@ -14,6 +14,21 @@ CC       ?= cc
 BUILD    ?= build
 NGX_DEV  ?= /usr/share/nginx/src
 NGX_SRC  ?=
+SHELL     = /bin/bash
+GOALS    := $(or $(MAKECMDGOALS),all)
+
+ifndef UNIT_LOCKED
+
+# one make at a time in one build directory: tests and people run it at will
+$(firstword $(GOALS)): FORCE
+	@mkdir -p $(BUILD)
+	@flock $(BUILD)/lock $(MAKE) --no-print-directory UNIT_LOCKED=1 $(GOALS)
+
+$(filter-out $(firstword $(GOALS)),$(GOALS)): $(firstword $(GOALS)) ;
+
+FORCE:
+
+else
 
 WARN      = -Wall -Wextra -Wno-unused-parameter -Wformat=2 -Wshadow -Wvla \
             -Wmissing-prototypes -Werror
@@ -56,12 +71,11 @@ list-unit-programs:
 	@echo $(UNIT_TESTS)
 
 # Pools hide overflows from ASAN unless every allocation is one of its own.
-# The checks left out of UBSAN are those that nginx's own code does not pass.
+# nginx's own files do not pass all of UBSAN: the tests overlook those (src/).
 ifdef SANITIZE
 STATIC     = $(BUILD)/nginx-sanitize
 STATIC_OPT = -g -O1 -fPIC -fno-omit-frame-pointer -DNGX_DEBUG_PALLOC=1 \
-             -fsanitize=address,undefined \
-             -fno-sanitize=nonnull-attribute,pointer-overflow
+             -fsanitize=address,undefined
 STATIC_LD  = -fsanitize=address,undefined
 else
 STATIC     = $(BUILD)/nginx-static
@@ -97,4 +111,4 @@ clean:
 .PHONY: all module tools unit unit-programs list-unit-programs static clean \
         FORCE
 
-SHELL = /bin/bash
+endif

@@ -56,7 +56,7 @@ is($rc, 0, 'nothing to stop is no error');
 # -- start ---------------------------------------------------------------------
 
 ($rc, my $printed) = run('script/run --detach');
-is($rc, 0, '--detach') or BAIL_OUT($printed);
+is($rc, 0, '--detach') or die $printed;
 ok(alive($_), "the pid of $_ is recorded") for qw(nginx sandbox);
 
 my @calls = $printed =~ /^(curl .*)$/mg;

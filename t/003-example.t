@@ -94,7 +94,7 @@ sub with_name {
 $t->write_file('jwks.json', UnitGateway::slurp(UnitGateway::Jwt::jwks_file('dev')));
 $t->configure(conf => with_name('api.unit.co'));
 my ($status, $text) = $t->test_config;
-is($status, 0, 'nginx -t') or BAIL_OUT($text);
+is($status, 0, 'nginx -t') or die $text;
 unlike($text, qr/\[warn\]/, 'without a warning') or diag $text;
 $t->start;
 

@@ -11,7 +11,7 @@ use Test::More;
 use UnitGateway;
 
 my $list = `make -s list-unit-programs`;
-is($?, 0, 'the list of programs') or BAIL_OUT($list);
+is($?, 0, 'the list of programs') or die $list;
 my @programs = split ' ', $list;
 cmp_ok(scalar @programs, '>', 0, 'there are programs');
 

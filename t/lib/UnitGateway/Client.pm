@@ -22,10 +22,17 @@ sub new {
 	my $socket = IO::Socket::INET->new(
 		Proto => 'tcp', PeerAddr => $o{host} // '127.0.0.1', PeerPort => $o{port}, Timeout => $timeout,
 	) or die "cannot connect to port $o{port}: $@\n";
+	return $class->of($socket, timeout => $timeout);
+}
+
+# of(SOCKET): a connection that there is already. timeout => 10
+sub of {
+	my ($class, $socket, %o) = @_;
+
 	binmode $socket;
 	$socket->blocking(0);
 	setsockopt $socket, Socket::IPPROTO_TCP(), Socket::TCP_NODELAY(), 1;
-	return bless {socket => $socket, timeout => $timeout, buffer => '', eof => 0}, $class;
+	return bless {socket => $socket, timeout => $o{timeout} // 10, buffer => '', eof => 0}, $class;
 }
 
 sub _now { Time::HiRes::clock_gettime(Time::HiRes::CLOCK_MONOTONIC()) }
