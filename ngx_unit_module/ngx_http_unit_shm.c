@@ -11,7 +11,7 @@
 
 
 /* changes with every change of the structures in the zone */
-#define NGX_HTTP_UNIT_SHM_LAYOUT      1
+#define NGX_HTTP_UNIT_SHM_LAYOUT      2
 
 /* one bucket per so many bytes of zone: about one per record */
 #define NGX_HTTP_UNIT_SHM_PER_BUCKET  1024
@@ -23,6 +23,7 @@
 static ngx_int_t ngx_http_unit_shm_init(ngx_shm_zone_t *zone, void *data);
 static ngx_http_unit_shm_node_t **ngx_http_unit_shm_bucket(
     ngx_http_unit_shctx_t *sh, const u_char *key);
+static ngx_uint_t ngx_http_unit_shm_is_cache(ngx_uint_t class);
 static ngx_uint_t ngx_http_unit_shm_evict_locked(ngx_http_unit_shm_t *shm,
     ngx_uint_t class, ngx_uint_t expired_only);
 
@@ -253,7 +254,7 @@ ngx_http_unit_shm_alloc_locked(ngx_http_unit_shm_t *shm,
 
     for (n = 0; node == NULL && n < NGX_HTTP_UNIT_SHM_EVICT_MAX; n++) {
 
-        if (class == NGX_HTTP_UNIT_SHM_LEASE
+        if (!ngx_http_unit_shm_is_cache(class)
             || !ngx_http_unit_shm_evict_locked(shm, class, 0))
         {
             break;
@@ -357,6 +358,25 @@ ngx_http_unit_shm_bound_locked(ngx_http_unit_shm_t *shm,
     if (shm->sh->count[class] > max) {
         (void) ngx_http_unit_shm_evict_locked(shm, class, 0);
     }
+}
+
+
+static ngx_uint_t
+ngx_http_unit_shm_is_cache(ngx_uint_t class)
+{
+    ngx_uint_t  i;
+
+    for (i = 0;
+         i < sizeof(ngx_http_unit_shm_caches)
+             / sizeof(ngx_http_unit_shm_caches[0]);
+         i++)
+    {
+        if (ngx_http_unit_shm_caches[i] == class) {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 

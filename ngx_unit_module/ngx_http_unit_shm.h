@@ -27,6 +27,8 @@ typedef enum {
     NGX_HTTP_UNIT_SHM_KEYS,         /* remote key sets, as text */
     NGX_HTTP_UNIT_SHM_LEASE,        /* who is fetching what */
     NGX_HTTP_UNIT_SHM_REFUSAL,      /* fetches that Unit refused */
+    NGX_HTTP_UNIT_SHM_HANDLE,       /* verifications under way */
+    NGX_HTTP_UNIT_SHM_LIMIT,        /* who has used up what */
     NGX_HTTP_UNIT_SHM_CLASSES
 } ngx_http_unit_shm_class_e;
 
@@ -100,8 +102,8 @@ void ngx_http_unit_shm_touch_locked(ngx_http_unit_shm_t *shm,
 /*
  * Allocate an unlinked record with room for size bytes of data.  Frees expired
  * records of the class and, when the zone is full, evicts least recently used
- * ones: first of the same class, then of the caches; never leases.  The work
- * is bounded.  Fill data, then link (a crash in between leaves a valid table).
+ * ones of the caches, those of the same class first; never a lease, a
+ * verification or a limit: what must not be forgotten.  The work is bounded.  Fill data, then link (a crash in between leaves a valid table).
  *
  *   size  at most 65535
  *

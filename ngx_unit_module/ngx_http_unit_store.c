@@ -43,6 +43,14 @@ static ngx_int_t ngx_http_unit_store_release(void *store,
     ngx_http_unit_store_req_t *req);
 static ngx_int_t ngx_http_unit_store_purge(void *store,
     ngx_http_unit_store_req_t *req);
+static ngx_int_t ngx_http_unit_store_find(void *store,
+    ngx_http_unit_store_req_t *req);
+static ngx_int_t ngx_http_unit_store_survey(void *store,
+    ngx_http_unit_store_req_t *req);
+static size_t ngx_http_unit_store_read_locked(ngx_http_unit_shm_t *shm,
+    ngx_http_unit_shm_node_t *node, ngx_http_unit_store_req_t *req);
+static ngx_int_t ngx_http_unit_store_value(ngx_http_unit_store_req_t *req,
+    size_t len);
 
 
 const ngx_http_unit_store_t  ngx_http_unit_store_shm = {
@@ -51,7 +59,9 @@ const ngx_http_unit_store_t  ngx_http_unit_store_shm = {
     ngx_http_unit_store_refuse,
     ngx_http_unit_store_renew,
     ngx_http_unit_store_release,
-    ngx_http_unit_store_purge
+    ngx_http_unit_store_purge,
+    ngx_http_unit_store_find,
+    ngx_http_unit_store_survey
 };
 
 
@@ -78,16 +88,9 @@ ngx_http_unit_store_acquire(void *store, ngx_http_unit_store_req_t *req)
     node = ngx_http_unit_store_find_locked(shm, req);
 
     if (node) {
-        req->result = NGX_HTTP_UNIT_STORE_HIT;
-        req->ttl = node->expire - ngx_current_msec;
+        len = ngx_http_unit_store_read_locked(shm, node, req);
 
         ngx_memcpy(&refresh, node->data, sizeof(ngx_msec_t));
-
-        len = node->size - sizeof(ngx_msec_t);
-        ngx_memcpy(ngx_http_unit_store_buf, node->data + sizeof(ngx_msec_t),
-                   len);
-
-        ngx_http_unit_shm_touch_locked(shm, node);
 
         if (refresh
             && (ngx_msec_int_t) (refresh - ngx_current_msec) <= 0
@@ -125,18 +128,7 @@ ngx_http_unit_store_acquire(void *store, ngx_http_unit_store_req_t *req)
         /* a failed refresh that somebody waited for is not our failure */
         req->code = NGX_HTTP_UNIT_ALLOWED;
 
-        req->value.data = ngx_pnalloc(req->pool, len);
-
-        if (req->value.data) {
-            ngx_memcpy(req->value.data, ngx_http_unit_store_buf, len);
-            req->value.len = len;
-        }
-
-        if (req->secret) {
-            ngx_explicit_memzero(ngx_http_unit_store_buf, len);
-        }
-
-        if (req->value.data == NULL) {
+        if (ngx_http_unit_store_value(req, len) != NGX_OK) {
 
             if (req->refresh) {
                 (void) ngx_http_unit_store_release(store, req);
@@ -147,6 +139,44 @@ ngx_http_unit_store_acquire(void *store, ngx_http_unit_store_req_t *req)
     }
 
     return NGX_OK;
+}
+
+
+/* copy a record out of the zone; _value() brings it on from there */
+
+static size_t
+ngx_http_unit_store_read_locked(ngx_http_unit_shm_t *shm,
+    ngx_http_unit_shm_node_t *node, ngx_http_unit_store_req_t *req)
+{
+    size_t  len;
+
+    req->result = NGX_HTTP_UNIT_STORE_HIT;
+    req->ttl = node->expire - ngx_current_msec;
+
+    len = node->size - sizeof(ngx_msec_t);
+    ngx_memcpy(ngx_http_unit_store_buf, node->data + sizeof(ngx_msec_t), len);
+
+    ngx_http_unit_shm_touch_locked(shm, node);
+
+    return len;
+}
+
+
+static ngx_int_t
+ngx_http_unit_store_value(ngx_http_unit_store_req_t *req, size_t len)
+{
+    req->value.data = ngx_pnalloc(req->pool, len);
+
+    if (req->value.data) {
+        ngx_memcpy(req->value.data, ngx_http_unit_store_buf, len);
+        req->value.len = len;
+    }
+
+    if (req->secret) {
+        ngx_explicit_memzero(ngx_http_unit_store_buf, len);
+    }
+
+    return req->value.data ? NGX_OK : NGX_ERROR;
 }
 
 
@@ -413,12 +443,74 @@ ngx_http_unit_store_purge(void *store, ngx_http_unit_store_req_t *req)
     {
         next = ngx_http_unit_shm_next_locked(node);
 
-        if (node->size == sizeof(ngx_msec_t) + req->value.len
-            && ngx_memcmp(node->data + sizeof(ngx_msec_t), req->value.data,
-                          req->value.len) == 0)
+        if (req->value.len == 0
+            || (node->size == sizeof(ngx_msec_t) + req->value.len
+                && ngx_memcmp(node->data + sizeof(ngx_msec_t),
+                              req->value.data, req->value.len)
+                   == 0))
         {
             ngx_http_unit_shm_remove_locked(shm, node);
         }
+    }
+
+    ngx_http_unit_shm_unlock(shm);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_unit_store_find(void *store, ngx_http_unit_store_req_t *req)
+{
+    ngx_http_unit_shm_t  *shm = store;
+
+    size_t                     len;
+    ngx_http_unit_shm_node_t  *node;
+
+    len = 0;
+    req->result = NGX_HTTP_UNIT_STORE_BUSY;
+    ngx_str_null(&req->value);
+
+    ngx_http_unit_shm_lock(shm);
+
+    node = ngx_http_unit_store_find_locked(shm, req);
+
+    if (node) {
+        len = ngx_http_unit_store_read_locked(shm, node, req);
+    }
+
+    ngx_http_unit_shm_unlock(shm);
+
+    if (req->result != NGX_HTTP_UNIT_STORE_HIT) {
+        return NGX_OK;
+    }
+
+    return ngx_http_unit_store_value(req, len);
+}
+
+
+static ngx_int_t
+ngx_http_unit_store_survey(void *store, ngx_http_unit_store_req_t *req)
+{
+    ngx_http_unit_shm_t  *shm = store;
+
+    ngx_msec_t                 ttl;
+    ngx_http_unit_shm_node_t  *node;
+
+    req->ttl = 0;
+    ngx_http_unit_scopes_zero(&req->scopes);
+
+    ngx_http_unit_shm_lock(shm);
+
+    for (node = ngx_http_unit_shm_find_locked(shm, req->class, req->key, NULL);
+         node;
+         node = ngx_http_unit_shm_next_locked(node))
+    {
+        req->scopes.w[0] |= node->tag[0];
+        req->scopes.w[1] |= node->tag[1];
+
+        ttl = node->expire - ngx_current_msec;
+        req->ttl = ngx_max(req->ttl, ttl);
     }
 
     ngx_http_unit_shm_unlock(shm);

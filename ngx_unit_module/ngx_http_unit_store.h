@@ -88,8 +88,19 @@ typedef struct {
     /* Give the lease back without a result (the holder gave up). */
     ngx_int_t  (*release)(void *store, ngx_http_unit_store_req_t *req);
 
-    /* Forget the records of a key whose value is req->value. */
+    /* Forget the records of a key: those whose value is req->value, or all
+       when that is empty. */
     ngx_int_t  (*purge)(void *store, ngx_http_unit_store_req_t *req);
+
+    /* As acquire(), but without a lease: HIT, or BUSY when there is none. */
+    ngx_int_t  (*find)(void *store, ngx_http_unit_store_req_t *req);
+
+    /*
+     * What there is under a key: req->scopes becomes the scopes of all its
+     * records, req->ttl the longest time that one of them has left, 0 when
+     * there is none.
+     */
+    ngx_int_t  (*survey)(void *store, ngx_http_unit_store_req_t *req);
 } ngx_http_unit_store_t;
 
 

@@ -1,8 +1,9 @@
 
 /*
  * The token broker, see ngx_http_unit_token.h.  What is cached, leased and
- * waited for is the business of the flight; here is what a customer token's
- * request and answer look like, and under which key it is kept.
+ * waited for is the business of the flight; here is which token an operation
+ * goes with, what the request for one looks like, and under which key it is
+ * kept.  Unit's answer is read in _token_answer.c.
  */
 
 
@@ -10,78 +11,62 @@
 #include "ngx_http_unit_token.h"
 
 
-#define NGX_HTTP_UNIT_TOKEN_MAX      8192
-#define NGX_HTTP_UNIT_TOKEN_MAX_AGE  86400
-
 /* a token is not used in its last moments: it has to reach Unit alive */
-#define NGX_HTTP_UNIT_TOKEN_MARGIN   10000
+#define NGX_HTTP_UNIT_TOKEN_MARGIN  10000
 
 
-static ngx_int_t ngx_http_unit_token_customer(ngx_http_request_t *r,
-    ngx_http_unit_ctx_t *ctx);
-static ngx_int_t ngx_http_unit_token_key(ngx_http_unit_ctx_t *ctx,
-    ngx_uint_t verified, u_char *key);
+static ngx_int_t ngx_http_unit_token_bearer(ngx_http_request_t *r,
+    ngx_http_unit_ctx_t *ctx, ngx_str_t *value);
+static ngx_int_t ngx_http_unit_token_verified(ngx_http_request_t *r,
+    ngx_http_unit_ctx_t *ctx, ngx_http_unit_code_e *code,
+    const char **reason);
+static ngx_http_unit_flight_t *ngx_http_unit_token_flight(
+    ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx, ngx_uint_t verified,
+    const ngx_http_unit_scopes_t *scopes);
 static void ngx_http_unit_token_scopes(ngx_http_unit_ctx_t *ctx,
     ngx_http_unit_scopes_t *scopes);
 static ngx_int_t ngx_http_unit_token_prepare(ngx_http_unit_flight_t *flight);
 static ngx_int_t ngx_http_unit_token_parse(ngx_http_unit_flight_t *flight);
-static ngx_int_t ngx_http_unit_token_value(ngx_http_unit_flight_t *flight,
-    json_t *root);
+static ngx_int_t ngx_http_unit_token_parse_jwt(
+    ngx_http_unit_flight_t *flight);
 
 
 ngx_int_t
 ngx_http_unit_token(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
     ngx_http_unit_code_e *code, const char **reason)
 {
-    u_char                  *p;
-    ngx_int_t                rc;
-    ngx_str_t               *value;
-    ngx_http_unit_flight_t  *flight;
+    ngx_int_t                   rc;
+    ngx_http_unit_scopes_t      scopes;
+    ngx_http_unit_store_req_t  *req;
 
     if (ctx->verdict.org) {
         return ngx_http_unit_token_org(r, ctx, &ctx->token);
     }
 
     if (ctx->verdict.verified) {
-
-        /* verified tokens are made by the two-factor calls only */
-
-        *code = NGX_HTTP_UNIT_TWO_FACTOR_REQUIRED;
-        *reason = "not_verified";
-        return NGX_DECLINED;
+        return ngx_http_unit_token_verified(r, ctx, code, reason);
     }
 
-    if (ctx->flight == NULL
-        && ngx_http_unit_token_customer(r, ctx) != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
+    ngx_http_unit_token_scopes(ctx, &scopes);
 
-    flight = ctx->flight;
-    rc = ngx_http_unit_flight_run(flight);
-
-    if (rc == NGX_AGAIN) {
-        return NGX_AGAIN;
-    }
-
-    ctx->flight = NULL;
-
-    ctx->token_status = flight->fetched ? NGX_HTTP_UNIT_TOKEN_MINTED
-                        : flight->waited ? NGX_HTTP_UNIT_TOKEN_WAITED
-                        : NGX_HTTP_UNIT_TOKEN_HIT;
-
-    if (rc == NGX_DECLINED) {
-        ctx->token_status = NGX_HTTP_UNIT_TOKEN_NONE;
-        *code = flight->req.code;
-        *reason = "token_not_created";
-        return NGX_DECLINED;
-    }
+    rc = ngx_http_unit_token_customer(r, ctx, &scopes, &req, code);
 
     if (rc != NGX_OK) {
-        return NGX_ERROR;
+        *reason = "token_not_created";
+        return rc;
     }
 
-    value = &flight->req.value;
+    return ngx_http_unit_token_bearer(r, ctx, &req->value);
+}
+
+
+/* "Bearer " and the token; the value is wiped, only our copy goes on */
+
+static ngx_int_t
+ngx_http_unit_token_bearer(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
+    ngx_str_t *value)
+{
+    u_char  *p;
 
     p = ngx_pnalloc(r->pool, sizeof("Bearer ") - 1 + value->len);
     if (p == NULL) {
@@ -94,26 +79,171 @@ ngx_http_unit_token(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
     p = ngx_cpymem(p, "Bearer ", sizeof("Bearer ") - 1);
     ngx_memcpy(p, value->data, value->len);
 
-    /* the value is what the zone or Unit gave; only our copy goes on */
-
     ngx_explicit_memzero(value->data, value->len);
 
     return NGX_OK;
 }
 
 
+/*
+ * A verified token is made by the caller's own two-factor authentication,
+ * here or at the identity provider, never by this request alone.
+ */
+
 static ngx_int_t
-ngx_http_unit_token_customer(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx)
+ngx_http_unit_token_verified(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
+    ngx_http_unit_code_e *code, const char **reason)
+{
+    ngx_int_t                   rc;
+    ngx_http_unit_scopes_t      scopes;
+    ngx_http_unit_flight_t     *flight;
+    ngx_http_unit_store_req_t   req;
+
+    ngx_http_unit_scopes_zero(&scopes);
+
+    if (ctx->verdict.scope >= 0) {
+        ngx_http_unit_scopes_add(&scopes, ctx->verdict.scope);
+    }
+
+    if (ctx->identity.partner->two_factor_jwt
+        && (ctx->flight || ngx_http_unit_token_jwt_verified(ctx)))
+    {
+        if (ctx->flight == NULL) {
+            ctx->flight = ngx_http_unit_token_flight(r, ctx, 1, &scopes);
+
+            if (ctx->flight == NULL) {
+                return NGX_ERROR;
+            }
+
+            ctx->flight->parse = ngx_http_unit_token_parse_jwt;
+        }
+
+        flight = ctx->flight;
+        rc = ngx_http_unit_flight_run(flight);
+
+        if (rc == NGX_AGAIN) {
+            return NGX_AGAIN;
+        }
+
+        ctx->flight = NULL;
+
+        if (rc != NGX_OK) {
+            *code = flight->req.code;
+            *reason = "token_not_created";
+            return rc;
+        }
+
+        ctx->token_status = flight->fetched ? NGX_HTTP_UNIT_TOKEN_MINTED
+                            : flight->waited ? NGX_HTTP_UNIT_TOKEN_WAITED
+                            : NGX_HTTP_UNIT_TOKEN_HIT;
+
+        return ngx_http_unit_token_bearer(r, ctx, &flight->req.value);
+    }
+
+    if (ngx_http_unit_token_key(ctx, 1, ctx->token_key) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(&req, sizeof(ngx_http_unit_store_req_t));
+
+    req.class = NGX_HTTP_UNIT_SHM_TOKEN;
+    req.key = ctx->token_key;
+    req.scopes = scopes;
+    req.pool = r->pool;
+    req.secret = 1;
+
+    if (ctx->umcf->store->find(ctx->umcf->shm, &req) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (req.result != NGX_HTTP_UNIT_STORE_HIT) {
+        *code = NGX_HTTP_UNIT_TWO_FACTOR_REQUIRED;
+        *reason = "not_verified";
+        return NGX_DECLINED;
+    }
+
+    ctx->token_status = NGX_HTTP_UNIT_TOKEN_HIT;
+
+    return ngx_http_unit_token_bearer(r, ctx, &req.value);
+}
+
+
+time_t
+ngx_http_unit_token_jwt_verified(ngx_http_unit_ctx_t *ctx)
+{
+    time_t                     now, left;
+    ngx_http_unit_partner_t   *partner;
+    ngx_http_unit_identity_t  *id;
+
+    id = &ctx->identity;
+    partner = id->partner;
+    now = ngx_time();
+
+    if (!partner->two_factor_jwt || !id->amr || id->auth_time <= 0
+        || id->auth_time > now + partner->rules.leeway)
+    {
+        return 0;
+    }
+
+    left = id->auth_time + partner->max_age - now;
+
+    return left > 0 ? left : 0;
+}
+
+
+ngx_int_t
+ngx_http_unit_token_customer(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
+    const ngx_http_unit_scopes_t *scopes, ngx_http_unit_store_req_t **req,
+    ngx_http_unit_code_e *code)
+{
+    ngx_int_t                rc;
+    ngx_http_unit_flight_t  *flight;
+
+    if (ctx->flight == NULL) {
+        ctx->flight = ngx_http_unit_token_flight(r, ctx, 0, scopes);
+
+        if (ctx->flight == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    flight = ctx->flight;
+    rc = ngx_http_unit_flight_run(flight);
+
+    if (rc == NGX_AGAIN) {
+        return NGX_AGAIN;
+    }
+
+    ctx->flight = NULL;
+
+    if (rc != NGX_OK) {
+        *code = flight->req.code;
+        return rc;
+    }
+
+    ctx->token_status = flight->fetched ? NGX_HTTP_UNIT_TOKEN_MINTED
+                        : flight->waited ? NGX_HTTP_UNIT_TOKEN_WAITED
+                        : NGX_HTTP_UNIT_TOKEN_HIT;
+
+    *req = &flight->req;
+
+    return NGX_OK;
+}
+
+
+static ngx_http_unit_flight_t *
+ngx_http_unit_token_flight(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
+    ngx_uint_t verified, const ngx_http_unit_scopes_t *scopes)
 {
     ngx_http_unit_flight_t  *flight;
 
     flight = ngx_pcalloc(r->pool, sizeof(ngx_http_unit_flight_t));
     if (flight == NULL) {
-        return NGX_ERROR;
+        return NULL;
     }
 
-    if (ngx_http_unit_token_key(ctx, 0, ctx->token_key) != NGX_OK) {
-        return NGX_ERROR;
+    if (ngx_http_unit_token_key(ctx, verified, ctx->token_key) != NGX_OK) {
+        return NULL;
     }
 
     flight->request = r;
@@ -121,17 +251,14 @@ ngx_http_unit_token_customer(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx)
     flight->store_data = ctx->umcf->shm;
     flight->req.class = NGX_HTTP_UNIT_SHM_TOKEN;
     flight->req.key = ctx->token_key;
+    flight->req.scopes = *scopes;
     flight->req.secret = 1;
     flight->prepare = ngx_http_unit_token_prepare;
     flight->parse = ngx_http_unit_token_parse;
     flight->data = ctx;
     flight->wait = ctx->ulcf->token_wait;
 
-    ngx_http_unit_token_scopes(ctx, &flight->req.scopes);
-
-    ctx->flight = flight;
-
-    return NGX_OK;
+    return flight;
 }
 
 
@@ -141,7 +268,7 @@ ngx_http_unit_token_customer(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx)
  * hold scopes as bits.
  */
 
-static ngx_int_t
+ngx_int_t
 ngx_http_unit_token_key(ngx_http_unit_ctx_t *ctx, ngx_uint_t verified,
     u_char *key)
 {
@@ -199,54 +326,87 @@ ngx_http_unit_token_scopes(ngx_http_unit_ctx_t *ctx,
 }
 
 
+ngx_int_t
+ngx_http_unit_token_names(ngx_pool_t *pool,
+    const ngx_http_unit_policy_t *policy, const ngx_http_unit_scopes_t *scopes,
+    ngx_str_t *names)
+{
+    u_char                              *p;
+    size_t                               len;
+    ngx_uint_t                           i, n;
+    const ngx_http_unit_policy_scope_t  *scope;
+
+    len = 0;
+    n = ngx_http_unit_policy_nscopes(policy);
+
+    for (i = 0; i < n; i++) {
+        if (ngx_http_unit_scopes_has(scopes, i)) {
+            len += ngx_http_unit_policy_scope(policy, i)->name.len + 1;
+        }
+    }
+
+    p = ngx_pnalloc(pool, len + 1);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    names->data = p;
+
+    for (i = 0; i < n; i++) {
+
+        if (!ngx_http_unit_scopes_has(scopes, i)) {
+            continue;
+        }
+
+        if (p != names->data) {
+            *p++ = ' ';
+        }
+
+        scope = ngx_http_unit_policy_scope(policy, i);
+        p = ngx_cpymem(p, scope->name.data, scope->name.len);
+    }
+
+    names->len = p - names->data;
+
+    return NGX_OK;
+}
+
+
 static ngx_int_t
 ngx_http_unit_token_prepare(ngx_http_unit_flight_t *flight)
 {
-    u_char                              *p, *last;
-    size_t                               len;
-    ngx_uint_t                           i, n;
-    ngx_http_request_t                  *r;
-    ngx_http_unit_ctx_t                 *ctx;
-    ngx_http_unit_fetch_t               *fetch;
-    const ngx_http_unit_policy_scope_t  *scope;
+    u_char                 *p;
+    time_t                  life, left;
+    size_t                  len;
+    ngx_str_t               names;
+    ngx_http_request_t     *r;
+    ngx_http_unit_ctx_t    *ctx;
+    ngx_http_unit_fetch_t  *fetch;
 
-    static const char  head[] =
-        "{\"data\":{\"type\":\"customerToken\",\"attributes\":{\"scope\":\"";
-    static const char  tail[] = "\",\"expiresIn\":%T}}}";
+    /* nothing in it needs escaping: names of the table, digits, base64url */
+
+    static const char  plain[] =
+        "{\"data\":{\"type\":\"customerToken\",\"attributes\":"
+        "{\"scope\":\"%V\",\"expiresIn\":%T}}}";
+
+    static const char  jwt[] =
+        "{\"data\":{\"type\":\"customerToken\",\"attributes\":"
+        "{\"scope\":\"%V\",\"expiresIn\":%T,\"jwtToken\":\"%V\"}}}";
 
     r = flight->request;
     ctx = flight->data;
     fetch = &flight->fetch;
 
-    if (ngx_http_unit_token_org(r, ctx, &fetch->authorization) != NGX_OK) {
+    if (ngx_http_unit_token_org(r, ctx, &fetch->authorization) != NGX_OK
+        || ngx_http_unit_token_uri(r, ctx, "/token", &fetch->uri) != NGX_OK
+        || ngx_http_unit_token_names(r->pool, ctx->umcf->policy,
+                                     &flight->req.scopes, &names)
+           != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
-    /* ids are checked where they come from: they hold no "/" or "%" */
-
-    len = ctx->umcf->broker.len + sizeof("/customers//token") - 1
-          + ctx->customer.len;
-
-    p = ngx_pnalloc(r->pool, len);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    fetch->uri.data = p;
-    fetch->uri.len = ngx_snprintf(p, len, "%V/customers/%V/token",
-                                  &ctx->umcf->broker, &ctx->customer)
-                     - p;
-
-    len = sizeof(head) + sizeof(tail) + NGX_TIME_T_LEN;
-    n = ngx_http_unit_policy_nscopes(ctx->umcf->policy);
-
-    for (i = 0; i < n; i++) {
-        scope = ngx_http_unit_policy_scope(ctx->umcf->policy, i);
-
-        if (ngx_http_unit_scopes_has(&flight->req.scopes, i)) {
-            len += scope->name.len + 1;
-        }
-    }
+    len = sizeof(jwt) + names.len + NGX_TIME_T_LEN + ctx->bearer.len;
 
     p = ngx_pnalloc(r->pool, len);
     if (p == NULL) {
@@ -254,26 +414,18 @@ ngx_http_unit_token_prepare(ngx_http_unit_flight_t *flight)
     }
 
     fetch->body.data = p;
-    last = p + len;
 
-    p = ngx_cpymem(p, head, sizeof(head) - 1);
+    if (flight->parse == ngx_http_unit_token_parse_jwt) {
 
-    for (i = 0; i < n; i++) {
+        left = ngx_http_unit_token_jwt_verified(ctx);
+        life = ngx_min(ctx->ulcf->token_lifetime, ngx_max(left, 1));
 
-        if (!ngx_http_unit_scopes_has(&flight->req.scopes, i)) {
-            continue;
-        }
+        p = ngx_slprintf(p, p + len, jwt, &names, life, &ctx->bearer);
 
-        scope = ngx_http_unit_policy_scope(ctx->umcf->policy, i);
-
-        if (p[-1] != '"') {
-            *p++ = ' ';
-        }
-
-        p = ngx_cpymem(p, scope->name.data, scope->name.len);
+    } else {
+        p = ngx_slprintf(p, p + len, plain, &names,
+                         ctx->ulcf->token_lifetime);
     }
-
-    p = ngx_slprintf(p, last, tail, ctx->ulcf->token_lifetime);
 
     fetch->body.len = p - fetch->body.data;
     fetch->method = NGX_HTTP_POST;
@@ -283,105 +435,66 @@ ngx_http_unit_token_prepare(ngx_http_unit_flight_t *flight)
 }
 
 
+ngx_int_t
+ngx_http_unit_token_uri(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
+    const char *tail, ngx_str_t *uri)
+{
+    u_char  *p;
+    size_t   len;
+
+    /* ids are checked where they come from: they hold no "/" or "%" */
+
+    len = ctx->umcf->broker.len + sizeof("/customers/") - 1
+          + ctx->customer.len + ngx_strlen(tail);
+
+    p = ngx_pnalloc(r->pool, len);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    uri->data = p;
+    uri->len = ngx_snprintf(p, len, "%V/customers/%V%s", &ctx->umcf->broker,
+                            &ctx->customer, tail)
+               - p;
+
+    return NGX_OK;
+}
+
+
 static ngx_int_t
 ngx_http_unit_token_parse(ngx_http_unit_flight_t *flight)
 {
-    json_t                 *root;
-    ngx_int_t               rc;
-    json_error_t            error;
-    ngx_http_unit_fetch_t  *fetch;
+    time_t                      seconds;
+    ngx_int_t                   rc;
+    ngx_msec_t                  life, margin;
+    ngx_http_unit_fetch_t      *fetch;
+    ngx_http_unit_store_req_t  *req;
 
     fetch = &flight->fetch;
+    req = &flight->req;
 
     if (fetch->status != NGX_HTTP_CREATED && fetch->status != NGX_HTTP_OK) {
         return ngx_http_unit_flight_refused(flight,
                                             NGX_HTTP_UNIT_CUSTOMER_NOT_LINKED);
     }
 
-    rc = NGX_DECLINED;
-
-    root = json_loadb((char *) fetch->answer.data, fetch->answer.len,
-                      JSON_REJECT_DUPLICATES, &error);
-
-    if (root) {
-        rc = ngx_http_unit_token_value(flight, root);
-        json_decref(root);
-    }
-
-    /* it holds a token: nothing of it stays behind */
-
-    if (fetch->answer.len) {
-        ngx_explicit_memzero(fetch->answer.data, fetch->answer.len);
-    }
+    rc = ngx_http_unit_token_read(flight->request->pool, &fetch->answer,
+                                  &req->value, &seconds);
 
     if (rc == NGX_DECLINED) {
         ngx_log_error(NGX_LOG_ERR, flight->request->connection->log, 0,
                       "unit token: unreadable answer, status %ui, id: %V",
                       fetch->status, &fetch->request_id);
 
-        flight->req.code = NGX_HTTP_UNIT_UPSTREAM_INVALID;
-        flight->req.ttl = 0;
+        req->code = NGX_HTTP_UNIT_UPSTREAM_INVALID;
+        req->ttl = 0;
     }
 
-    return rc;
-}
-
-
-static ngx_int_t
-ngx_http_unit_token_value(ngx_http_unit_flight_t *flight, json_t *root)
-{
-    size_t                      i, len;
-    json_t                     *data, *attributes, *token, *expires;
-    ngx_msec_t                  life, margin;
-    const char                 *p;
-    json_int_t                  seconds;
-    ngx_http_unit_store_req_t  *req;
-
-    data = json_object_get(root, "data");
-    attributes = json_object_get(data, "attributes");
-    token = json_object_get(attributes, "token");
-    expires = json_object_get(attributes, "expiresIn");
-
-    p = json_string_value(token);
-    len = json_string_length(token);
-
-    if (p == NULL || len == 0 || len > NGX_HTTP_UNIT_TOKEN_MAX
-        || !json_is_integer(expires))
-    {
-        return NGX_DECLINED;
+    if (rc != NGX_OK) {
+        return rc;
     }
 
-    /* it becomes a header: token68 and nothing else (RFC 9110 11.2) */
-
-    for (i = 0; i < len; i++) {
-
-        if (!((p[i] >= '0' && p[i] <= '9')
-              || ((p[i] | 0x20) >= 'a' && (p[i] | 0x20) <= 'z')
-              || ngx_strchr("-._~+/=", p[i])))
-        {
-            return NGX_DECLINED;
-        }
-    }
-
-    seconds = json_integer_value(expires);
-
-    if (seconds <= 0) {
-        return NGX_DECLINED;
-    }
-
-    req = &flight->req;
-
-    req->value.data = ngx_pnalloc(flight->request->pool, len);
-    if (req->value.data == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_memcpy(req->value.data, p, len);
-    req->value.len = len;
-
-    ngx_explicit_memzero((void *) p, len);
-
-    life = (ngx_msec_t) ngx_min(seconds, NGX_HTTP_UNIT_TOKEN_MAX_AGE) * 1000;
+    life = (ngx_msec_t) seconds * 1000;
     margin = ngx_min(life / 10, NGX_HTTP_UNIT_TOKEN_MARGIN);
 
     req->ttl = life - margin;
@@ -392,6 +505,30 @@ ngx_http_unit_token_value(ngx_http_unit_flight_t *flight, json_t *root)
                       - (ngx_msec_t) ngx_random() % (req->ttl / 10 + 1);
 
     return NGX_OK;
+}
+
+
+/* for as long as the identity provider's authentication counts, no longer */
+
+static ngx_int_t
+ngx_http_unit_token_parse_jwt(ngx_http_unit_flight_t *flight)
+{
+    time_t                left;
+    ngx_int_t             rc;
+    ngx_http_unit_ctx_t  *ctx;
+
+    ctx = flight->data;
+
+    rc = ngx_http_unit_token_parse(flight);
+
+    if (rc == NGX_OK) {
+        left = ngx_http_unit_token_jwt_verified(ctx);
+
+        flight->req.ttl = ngx_min(flight->req.ttl, (ngx_msec_t) left * 1000);
+        flight->req.refresh_in = 0;
+    }
+
+    return rc;
 }
 
 
@@ -459,44 +596,6 @@ ngx_http_unit_token_org(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
 
     p = ngx_cpymem(p, "Bearer ", sizeof("Bearer ") - 1);
     ngx_memcpy(p, secret->data, secret->len);
-
-    return NGX_OK;
-}
-
-
-ngx_int_t
-ngx_http_unit_token_load(void *data, u_char *text, size_t len,
-    ngx_uint_t strict, const char **reason)
-{
-    ngx_http_unit_secret_t  *secret = data;
-
-    size_t  i;
-
-    while (len && (text[len - 1] == '\n' || text[len - 1] == '\r'
-                   || text[len - 1] == ' '))
-    {
-        len--;
-    }
-
-    if (len == 0 || len > NGX_HTTP_UNIT_SECRET_MAX) {
-        *reason = "holds no token";
-        return NGX_DECLINED;
-    }
-
-    for (i = 0; i < len; i++) {
-        if (text[i] <= ' ' || text[i] > '~') {
-            *reason = "holds more than one token or unprintable bytes";
-            return NGX_DECLINED;
-        }
-    }
-
-    ngx_memcpy(secret->data, text, len);
-
-    if (secret->len > len) {
-        ngx_explicit_memzero(secret->data + len, secret->len - len);
-    }
-
-    secret->len = len;
 
     return NGX_OK;
 }

@@ -1,0 +1,79 @@
+
+/*
+ * Verifications under way: the client holds an opaque handle, the zone holds
+ * Unit's verification token (DESIGN 5.3).  The handle itself is kept only as
+ * a hash, under a key made of its owner: whoever is not the owner looks in
+ * another place and finds nothing.
+ */
+
+
+#ifndef _NGX_HTTP_UNIT_HANDLE_H_INCLUDED_
+#define _NGX_HTTP_UNIT_HANDLE_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include "ngx_http_unit_shm.h"
+
+
+/* 256 random bits, base64url */
+#define NGX_HTTP_UNIT_HANDLE_LEN       43
+
+#define NGX_HTTP_UNIT_HANDLE_TTL       600000     /* ms, as Unit's code */
+#define NGX_HTTP_UNIT_HANDLE_ATTEMPTS  5
+
+
+typedef enum {
+    NGX_HTTP_UNIT_HANDLE_USED = 0,    /* the code was right: gone for good */
+    NGX_HTTP_UNIT_HANDLE_WRONG,       /* Unit says it was not: counts */
+    NGX_HTTP_UNIT_HANDLE_UNSEEN       /* Unit gave no verdict: does not count */
+} ngx_http_unit_handle_outcome_e;
+
+
+/*
+ * Keep a verification token.
+ *
+ *   owner   SHA-256 of partner, subject, session and customer
+ *   token   Unit's, wiped when the record goes
+ *   handle  out, NGX_HTTP_UNIT_HANDLE_LEN bytes
+ *
+ * NGX_OK
+ * NGX_DECLINED  no room, and nothing may be evicted for it
+ * NGX_ERROR     no random bytes
+ */
+ngx_int_t ngx_http_unit_handle_create(ngx_http_unit_shm_t *shm,
+    const u_char *owner, ngx_str_t *token, u_char *handle);
+
+/*
+ * Take a handle for one attempt.  While it is taken nobody else can take it;
+ * the attempt is counted at once, so that a worker that dies in between has
+ * used it up.
+ *
+ *   handle  as given by the client, any length
+ *   pool    for *token
+ *
+ * NGX_OK        *token is Unit's; give the handle back with _return()
+ * NGX_DECLINED  unknown, expired, somebody else's, used up or taken
+ * NGX_ERROR     no memory
+ */
+ngx_int_t ngx_http_unit_handle_take(ngx_http_unit_shm_t *shm,
+    const u_char *owner, ngx_str_t *handle, ngx_pool_t *pool,
+    ngx_str_t *token);
+
+/* Give a taken handle back. */
+void ngx_http_unit_handle_return(ngx_http_unit_shm_t *shm,
+    const u_char *owner, ngx_str_t *handle,
+    ngx_http_unit_handle_outcome_e outcome);
+
+/*
+ * Count an attempt that need not be put to Unit to be known as wrong.
+ */
+void ngx_http_unit_handle_wrong(ngx_http_unit_shm_t *shm, const u_char *owner,
+    ngx_str_t *handle);
+
+/* Forget all verifications of an owner (logout). */
+void ngx_http_unit_handle_forget(ngx_http_unit_shm_t *shm,
+    const u_char *owner);
+
+
+#endif /* _NGX_HTTP_UNIT_HANDLE_H_INCLUDED_ */

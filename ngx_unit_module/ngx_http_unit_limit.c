@@ -1,0 +1,274 @@
+
+/*
+ * Limits on verification starts, see ngx_http_unit_limit.h.  A record is the
+ * list of the last starts, newest first: few enough to count exactly.
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include "ngx_http_unit_crypto.h"
+#include "ngx_http_unit_limit.h"
+
+
+#define NGX_HTTP_UNIT_LIMIT_SHORT      600000       /* ms */
+#define NGX_HTTP_UNIT_LIMIT_LONG       86400000
+
+#define NGX_HTTP_UNIT_LIMIT_CUSTOMER   3            /* per short window */
+#define NGX_HTTP_UNIT_LIMIT_DAY        10           /* per long window */
+#define NGX_HTTP_UNIT_LIMIT_ADDRESS    60           /* per short window */
+
+/* when there is no room to count, in seconds */
+#define NGX_HTTP_UNIT_LIMIT_FULL       60
+
+
+typedef struct {
+    ngx_uint_t   n;             /* in times[], at most max */
+    ngx_msec_t   times[1];
+} ngx_http_unit_limit_log_t;
+
+
+static ngx_int_t ngx_http_unit_limit_key(const char *kind, u_char *data,
+    size_t len, u_char *key);
+static ngx_int_t ngx_http_unit_limit_address(struct sockaddr *addr,
+    u_char *key);
+static ngx_http_unit_limit_log_t *ngx_http_unit_limit_log_locked(
+    ngx_http_unit_shm_t *shm, const u_char *key, ngx_uint_t max,
+    ngx_msec_t window);
+static ngx_msec_t ngx_http_unit_limit_wait(ngx_http_unit_limit_log_t *log,
+    ngx_uint_t max, ngx_msec_t window);
+static void ngx_http_unit_limit_push(ngx_http_unit_limit_log_t *log,
+    ngx_uint_t max);
+static void ngx_http_unit_limit_pop_locked(ngx_http_unit_shm_t *shm,
+    const u_char *key);
+
+
+ngx_int_t
+ngx_http_unit_limit_start(ngx_http_unit_shm_t *shm, ngx_str_t *customer,
+    struct sockaddr *addr, time_t *retry_after)
+{
+    u_char                      ckey[NGX_HTTP_UNIT_SHA256_LEN];
+    u_char                      akey[NGX_HTTP_UNIT_SHA256_LEN];
+    ngx_msec_t                  wait, w;
+    ngx_http_unit_limit_log_t  *clog, *alog;
+
+    *retry_after = 0;
+
+    if (ngx_http_unit_limit_key("start-customer", customer->data,
+                                customer->len, ckey)
+        != NGX_OK
+        || ngx_http_unit_limit_address(addr, akey) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    ngx_http_unit_shm_lock(shm);
+
+    clog = ngx_http_unit_limit_log_locked(shm, ckey, NGX_HTTP_UNIT_LIMIT_DAY,
+                                          NGX_HTTP_UNIT_LIMIT_LONG);
+
+    alog = ngx_http_unit_limit_log_locked(shm, akey,
+                                          NGX_HTTP_UNIT_LIMIT_ADDRESS,
+                                          NGX_HTTP_UNIT_LIMIT_SHORT);
+
+    if (clog == NULL || alog == NULL) {
+        ngx_http_unit_shm_unlock(shm);
+        *retry_after = NGX_HTTP_UNIT_LIMIT_FULL;
+        return NGX_DECLINED;
+    }
+
+    wait = ngx_http_unit_limit_wait(clog, NGX_HTTP_UNIT_LIMIT_CUSTOMER,
+                                    NGX_HTTP_UNIT_LIMIT_SHORT);
+
+    w = ngx_http_unit_limit_wait(clog, NGX_HTTP_UNIT_LIMIT_DAY,
+                                 NGX_HTTP_UNIT_LIMIT_LONG);
+    wait = ngx_max(wait, w);
+
+    w = ngx_http_unit_limit_wait(alog, NGX_HTTP_UNIT_LIMIT_ADDRESS,
+                                 NGX_HTTP_UNIT_LIMIT_SHORT);
+    wait = ngx_max(wait, w);
+
+    if (wait == 0) {
+        ngx_http_unit_limit_push(clog, NGX_HTTP_UNIT_LIMIT_DAY);
+        ngx_http_unit_limit_push(alog, NGX_HTTP_UNIT_LIMIT_ADDRESS);
+    }
+
+    ngx_http_unit_shm_unlock(shm);
+
+    if (wait == 0) {
+        return NGX_OK;
+    }
+
+    *retry_after = (time_t) ((wait + 999) / 1000);
+
+    return NGX_DECLINED;
+}
+
+
+void
+ngx_http_unit_limit_undo(ngx_http_unit_shm_t *shm, ngx_str_t *customer,
+    struct sockaddr *addr)
+{
+    u_char  ckey[NGX_HTTP_UNIT_SHA256_LEN];
+    u_char  akey[NGX_HTTP_UNIT_SHA256_LEN];
+
+    if (ngx_http_unit_limit_key("start-customer", customer->data,
+                                customer->len, ckey)
+        != NGX_OK
+        || ngx_http_unit_limit_address(addr, akey) != NGX_OK)
+    {
+        return;
+    }
+
+    ngx_http_unit_shm_lock(shm);
+
+    ngx_http_unit_limit_pop_locked(shm, ckey);
+    ngx_http_unit_limit_pop_locked(shm, akey);
+
+    ngx_http_unit_shm_unlock(shm);
+}
+
+
+static ngx_int_t
+ngx_http_unit_limit_key(const char *kind, u_char *data, size_t len,
+    u_char *key)
+{
+    ngx_str_t  fields[2];
+
+    fields[0].data = (u_char *) kind;
+    fields[0].len = ngx_strlen(kind);
+    fields[1].data = data;
+    fields[1].len = len;
+
+    return ngx_http_unit_sha256(fields, 2, 0, key);
+}
+
+
+static ngx_int_t
+ngx_http_unit_limit_address(struct sockaddr *addr, u_char *key)
+{
+    struct sockaddr_in   *sin;
+#if (NGX_HAVE_INET6)
+    struct sockaddr_in6  *sin6;
+#endif
+
+    switch (addr->sa_family) {
+
+#if (NGX_HAVE_INET6)
+    case AF_INET6:
+        sin6 = (struct sockaddr_in6 *) addr;
+
+        if (IN6_IS_ADDR_V4MAPPED(&sin6->sin6_addr)) {
+            return ngx_http_unit_limit_key("start-address",
+                                           &sin6->sin6_addr.s6_addr[12], 4,
+                                           key);
+        }
+
+        /* a subscriber has the whole /64 */
+
+        return ngx_http_unit_limit_key("start-address",
+                                       sin6->sin6_addr.s6_addr, 8, key);
+#endif
+
+    case AF_INET:
+        sin = (struct sockaddr_in *) addr;
+        return ngx_http_unit_limit_key("start-address",
+                                       (u_char *) &sin->sin_addr, 4, key);
+
+    default: /* AF_UNIX */
+        return ngx_http_unit_limit_key("start-address", (u_char *) "unix", 4,
+                                       key);
+    }
+}
+
+
+static ngx_http_unit_limit_log_t *
+ngx_http_unit_limit_log_locked(ngx_http_unit_shm_t *shm, const u_char *key,
+    ngx_uint_t max, ngx_msec_t window)
+{
+    size_t                      size;
+    ngx_http_unit_shm_node_t   *node;
+    ngx_http_unit_limit_log_t  *log;
+
+    node = ngx_http_unit_shm_find_locked(shm, NGX_HTTP_UNIT_SHM_LIMIT, key,
+                                         NULL);
+    if (node == NULL) {
+
+        size = offsetof(ngx_http_unit_limit_log_t, times)
+               + max * sizeof(ngx_msec_t);
+
+        node = ngx_http_unit_shm_alloc_locked(shm, NGX_HTTP_UNIT_SHM_LIMIT,
+                                              size);
+        if (node == NULL) {
+            return NULL;
+        }
+
+        log = (ngx_http_unit_limit_log_t *) node->data;
+        log->n = 0;
+
+        ngx_http_unit_shm_link_locked(shm, node, key, NULL, window);
+    }
+
+    /* it lives for a window after its last use */
+
+    node->expire = ngx_current_msec + window;
+    ngx_http_unit_shm_touch_locked(shm, node);
+
+    return (ngx_http_unit_limit_log_t *) node->data;
+}
+
+
+/* how long until one more fits into the window, 0: it does now */
+
+static ngx_msec_t
+ngx_http_unit_limit_wait(ngx_http_unit_limit_log_t *log, ngx_uint_t max,
+    ngx_msec_t window)
+{
+    ngx_msec_t  age;
+
+    if (log->n < max) {
+        return 0;
+    }
+
+    /* the one that has to leave the window first */
+
+    age = ngx_current_msec - log->times[max - 1];
+
+    return age >= window ? 0 : window - age;
+}
+
+
+static void
+ngx_http_unit_limit_push(ngx_http_unit_limit_log_t *log, ngx_uint_t max)
+{
+    if (log->n < max) {
+        log->n++;
+    }
+
+    ngx_memmove(&log->times[1], &log->times[0],
+                (log->n - 1) * sizeof(ngx_msec_t));
+
+    log->times[0] = ngx_current_msec;
+}
+
+
+static void
+ngx_http_unit_limit_pop_locked(ngx_http_unit_shm_t *shm, const u_char *key)
+{
+    ngx_http_unit_shm_node_t   *node;
+    ngx_http_unit_limit_log_t  *log;
+
+    node = ngx_http_unit_shm_find_locked(shm, NGX_HTTP_UNIT_SHM_LIMIT, key,
+                                         NULL);
+    if (node == NULL) {
+        return;
+    }
+
+    log = (ngx_http_unit_limit_log_t *) node->data;
+
+    if (log->n) {
+        log->n--;
+        ngx_memmove(&log->times[0], &log->times[1],
+                    log->n * sizeof(ngx_msec_t));
+    }
+}
