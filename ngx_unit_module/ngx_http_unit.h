@@ -88,7 +88,8 @@ typedef struct {
     ngx_str_t                    broker;       /* internal location */
     ngx_array_t                  partners;     /* ngx_http_unit_partner_t */
     ngx_array_t                  files;        /* ngx_http_unit_file_t * */
-    ngx_http_unit_name_t         gateway;      /* first unit_gateway on */
+    ngx_http_unit_name_t         gateway;      /* first unit_gateway on or
+                                                  unit_partner */
     ngx_array_t                  upstreams;    /* see _upstream.c */
 } ngx_http_unit_main_conf_t;
 

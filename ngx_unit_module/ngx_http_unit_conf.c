@@ -231,6 +231,26 @@ ngx_http_unit_conf_names(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 
 char *
+ngx_http_unit_conf_lifetime(ngx_conf_t *cf, void *post, void *data)
+{
+    time_t  *sp = data;
+
+    return (*sp < 60 || *sp > 86400) ? "must be between 1m and 24h"
+                                     : NGX_CONF_OK;
+}
+
+
+char *
+ngx_http_unit_conf_wait(ngx_conf_t *cf, void *post, void *data)
+{
+    ngx_msec_t  *msp = data;
+
+    return (*msp == 0 || *msp > 60000) ? "must be between 1ms and 60s"
+                                       : NGX_CONF_OK;
+}
+
+
+char *
 ngx_http_unit_conf_error(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_core_loc_conf_t  *clcf;

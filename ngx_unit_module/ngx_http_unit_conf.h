@@ -24,6 +24,10 @@ char *ngx_http_unit_conf_names(ngx_conf_t *cf, ngx_command_t *cmd,
 char *ngx_http_unit_conf_error(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
+/* Bounds of unit_token_lifetime and unit_token_wait: post handlers. */
+char *ngx_http_unit_conf_lifetime(ngx_conf_t *cf, void *post, void *data);
+char *ngx_http_unit_conf_wait(ngx_conf_t *cf, void *post, void *data);
+
 /* unit_partner NAME { ... }, in _partner.c */
 char *ngx_http_unit_conf_partner(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);

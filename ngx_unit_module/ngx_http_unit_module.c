@@ -38,6 +38,16 @@ static ngx_conf_enum_t  ngx_http_unit_log_levels[] = {
 };
 
 
+static ngx_conf_post_t  ngx_http_unit_token_lifetime = {
+    ngx_http_unit_conf_lifetime
+};
+
+
+static ngx_conf_post_t  ngx_http_unit_token_wait = {
+    ngx_http_unit_conf_wait
+};
+
+
 static ngx_command_t  ngx_http_unit_commands[] = {
 
     { ngx_string("unit_zone"),
@@ -101,14 +111,14 @@ static ngx_command_t  ngx_http_unit_commands[] = {
       ngx_conf_set_sec_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_unit_loc_conf_t, token_lifetime),
-      NULL },
+      &ngx_http_unit_token_lifetime },
 
     { ngx_string("unit_token_wait"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_msec_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_unit_loc_conf_t, token_wait),
-      NULL },
+      &ngx_http_unit_token_wait },
 
     { ngx_string("unit_allow"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
@@ -204,7 +214,7 @@ ngx_http_unit_postconfiguration(ngx_conf_t *cf)
 
     umcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_unit_module);
 
-    if (umcf->gateway.name.len == 0 && umcf->partners.nelts == 0) {
+    if (umcf->gateway.name.len == 0) {
         return NGX_OK;
     }
 
@@ -218,11 +228,6 @@ ngx_http_unit_postconfiguration(ngx_conf_t *cf)
               : NULL;
 
     if (missing) {
-
-        if (umcf->gateway.name.len == 0) {
-            ngx_str_set(&umcf->gateway.name, "unit_partner");
-        }
-
         ngx_http_unit_conf_error_at(cf, &umcf->gateway, missing);
         return NGX_ERROR;
     }
@@ -342,19 +347,6 @@ ngx_http_unit_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_ptr_value(conf->deny, prev->deny, NULL);
     ngx_conf_merge_ptr_value(conf->require_2fa, prev->require_2fa, NULL);
     ngx_conf_merge_ptr_value(conf->pass_headers, prev->pass_headers, NULL);
-
-    if (conf->token_lifetime < 60 || conf->token_lifetime > 86400) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"unit_token_lifetime\" must be between 1m and "
-                           "24h");
-        return NGX_CONF_ERROR;
-    }
-
-    if (conf->token_wait == 0 || conf->token_wait > 60000) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"unit_token_wait\" must be between 1ms and 60s");
-        return NGX_CONF_ERROR;
-    }
 
     umcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_unit_module);
 

@@ -127,6 +127,10 @@ ngx_http_unit_conf_partner(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     partner->name = value[1];
 
+    if (umcf->gateway.name.len == 0) {
+        ngx_http_unit_conf_word(cf, &value[0], &umcf->gateway);
+    }
+
     if (ngx_array_init(&partner->scopes, cf->pool, 8,
                        sizeof(ngx_http_unit_name_t))
         != NGX_OK)
