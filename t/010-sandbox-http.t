@@ -47,8 +47,10 @@ for my $case (
 	is $other->org(GET => '/accounts/1001')->{status}, 200, 'a second one runs beside the first';
 	my $idle = $other->socket;
 	is $other->stop('INT'), 0, 'INT ends it, open connections or not';
-	my $third = UnitSandbox::Client->start;
-	is $third->stop('TERM'), 0, 'TERM ends it';
+	for (1 .. 5) {
+		my $third = UnitSandbox::Client->start;
+		is $third->stop('TERM'), 0, 'TERM ends it, however soon after the start';
+	}
 }
 is((() = `cat /proc/net/tcp` =~ /^\s*\d+: 00000000:@{[sprintf '%04X', $s->{port}]} /mg), 0, 'listens on loopback only');
 

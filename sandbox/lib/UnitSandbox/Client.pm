@@ -23,7 +23,8 @@ sub start {
 	my ($class, %option) = @_;
 
 	my $dir = File::Temp->newdir;
-	my $self = bless {dir => $dir, owner => $$, org => $option{org_token} // 'v2.public.test-org-token', org_file => "$dir/org"}, $class;
+	my $org = $option{org_token} // 'v2.public.test-org-token';
+	my $self = bless {dir => $dir, owner => $$, org => $org, org_file => "$dir/org"}, $class;
 	$self->write_org_token($self->{org});
 	my @args = ('--port', 0, '--limit', $option{limit} // 'off', '--org-token-file', $self->{org_file});
 	push @args, '--jwks', $option{jwks} if $option{jwks};
@@ -177,7 +178,10 @@ sub stop {
 
 	my $pid = delete $self->{pid} or return undef;
 	kill $signal // 'TERM', $pid;
+	local $SIG{ALRM} = sub { kill 'KILL', $pid };
+	alarm 20;
 	close $self->{out};
+	alarm 0;
 	return $?;
 }
 

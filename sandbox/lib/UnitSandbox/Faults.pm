@@ -5,19 +5,16 @@ package UnitSandbox::Faults;
 use strict;
 use warnings;
 
-use Exporter 'import';
 use UnitSandbox::Error ();
-use UnitSandbox::Json qw(is_integer);
-
-our @EXPORT_OK = qw(take);
+use UnitSandbox::Json ();
 
 my @faults;
 
 sub clear { @faults = () }
 
-sub active { scalar @faults }
-
-sub as_data { [map { {match => $_->{match}, action => $_->{action}, times => $_->{times} < 0 ? 'always' : $_->{times}} } @faults] }
+sub as_data {
+	return [map { {match => $_->{match}, action => $_->{action}, times => $_->{times} < 0 ? 'always' : $_->{times}} } @faults];
+}
 
 # Returns undef, or what is wrong with the fault.
 sub add {

@@ -20,6 +20,7 @@ use constant {
 	MAX_BODY => 22_000_000,
 	BACKLOG => 4096,
 	MAX_CLIENTS => 20000,
+	SPARE_FILES => 30,
 };
 
 my %REASON = (
@@ -36,7 +37,7 @@ sub listen_on {
 	my ($port, $handler) = @_;
 
 	my $loop = Mojo::IOLoop->singleton;
-	$loop->max_connections(MAX_CLIENTS);
+	$loop->max_connections(_max_clients());
 	my $id = $loop->server(
 		{address => '127.0.0.1', port => $port, backlog => BACKLOG} => sub {
 			my ($loop, $stream) = @_;
@@ -45,6 +46,16 @@ sub listen_on {
 		}
 	);
 	return $loop->acceptor($id)->port;
+}
+
+# As many as there are file descriptors for; beyond that accept() would fail and
+# the reactor spin.
+sub _max_clients {
+	my $files = 1024;
+	if (open my $fh, '<', '/proc/self/limits') {
+		while (readline $fh) { $files = $1 if /\AMax open files\s+(\d+)/ }
+	}
+	return $files - SPARE_FILES < MAX_CLIENTS ? $files - SPARE_FILES : MAX_CLIENTS;
 }
 
 sub _connection {

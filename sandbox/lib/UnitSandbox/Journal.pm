@@ -6,16 +6,13 @@ package UnitSandbox::Journal;
 use strict;
 use warnings;
 
-use Exporter 'import';
 use UnitSandbox::Clock ();
 use UnitSandbox::Http ();
 use UnitSandbox::Json ();
 
-our @EXPORT_OK = qw(record);
-
 use constant {
 	MAX_ENTRIES => 200_000,
-	MAX_BYTES => 512 * 1024 * 1024,
+	MAX_BYTES => 256 * 1024 * 1024,
 };
 
 my (@entries, $bytes, $n);
@@ -57,25 +54,31 @@ sub as_json {
 	return '[' . join(',', map { _entry($entries[$_]) } $from .. $to) . ']';
 }
 
+# Put together by hand: a load test reads hundreds of thousands of these.
 sub _entry {
 	my ($e) = @_;
 
 	my $fields = UnitSandbox::Http::fields($e->{head});
-	my %headers;
+	my (%headers, @names);
 	for (my $i = 0; $i < @$fields; $i += 2) {
 		my ($name, $value) = @{$fields}[$i, $i + 1];
-		$headers{$name} = exists $headers{$name} ? "$headers{$name}, $value" : $value;
+		if (exists $headers{$name}) { $headers{$name} .= ", $value" }
+		else {
+			$headers{$name} = $value;
+			push @names, $name;
+		}
 	}
-	$headers{$_} = _text($headers{$_}) for keys %headers;
-	my %out = (
-		n => $e->{n}, at_ms => $e->{at_ms}, method => $e->{method}, path => _text($e->{path}), query => _text($e->{query}),
-		headers => \%headers, body => _text($e->{body}), status => $e->{status}, token_kind => $e->{kind},
-		customer => $e->{customer}, scopes => $e->{scopes} // [],
-		verified => $e->{verified} ? UnitSandbox::Json::true() : UnitSandbox::Json::false(),
-		operation => $e->{operation},
-	);
-	return UnitSandbox::Json::encode(\%out);
+	my $text = qq({"n":$e->{n},"at_ms":$e->{at_ms},"method":) . _quoted($e->{method})
+		. ',"path":' . _quoted($e->{path}) . ',"query":' . _quoted($e->{query})
+		. ',"headers":{' . join(',', map { _quoted($_) . ':' . _quoted($headers{$_}) } @names) . '}'
+		. ',"body":' . _quoted($e->{body}) . ',"status":' . ($e->{status} // 'null') . qq(,"token_kind":"$e->{kind}")
+		. ',"customer":' . _quoted($e->{customer}) . ',"scopes":[' . join(',', map { _quoted($_) } @{$e->{scopes} // []}) . ']'
+		. ',"verified":' . ($e->{verified} ? 'true' : 'false') . ',"operation":' . _quoted($e->{operation}) . '}';
+	utf8::encode($text);
+	return $text;
 }
+
+sub _quoted { defined $_[0] ? UnitSandbox::Json::quote(_text($_[0])) : 'null' }
 
 # Bytes as characters: UTF-8 where it is, Latin-1 otherwise.
 sub _text {

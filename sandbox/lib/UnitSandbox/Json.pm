@@ -16,7 +16,8 @@ our @EXPORT_OK = qw(encode decode true false quote is_integer is_string);
 
 use constant MAX_DEPTH => 200;
 
-my %RANK = (type => 0, id => 1, attributes => 2, relationships => 3, data => 4);
+my @FIRST = qw(type id attributes relationships);
+my %IS_FIRST = map { $_ => 1 } @FIRST;
 my %ESCAPE = ("\"" => "\\\"", "\\" => "\\\\", "\n" => "\\n", "\r" => "\\r", "\t" => "\\t");
 
 sub true { Mojo::JSON::true }
@@ -43,7 +44,7 @@ sub encode {
 # A JSON string from a character string.
 sub quote {
 	my ($s) = @_;
-	$s =~ s/(["\\\x00-\x1f\x7f])/$ESCAPE{$1} \/\/ sprintf '\\u%04x', ord $1/ge;
+	$s =~ s{(["\\\x00-\x1f\x7f])}{$ESCAPE{$1} // sprintf '\\u%04x', ord $1}ge if $s =~ /["\\\x00-\x1f\x7f]/;
 	return "\"$s\"";
 }
 
@@ -62,11 +63,10 @@ sub _value {
 
 	return 'null' if !defined $v;
 	my $ref = ref $v;
-	if (!$ref) {
-		return builtin::created_as_number($v) ? $v + 0 : quote($v);
-	}
+	return builtin::created_as_number($v) ? $v + 0 : quote($v) if !$ref;
 	if ($ref eq 'HASH') {
-		my @keys = sort { ($RANK{$a} // 9) <=> ($RANK{$b} // 9) || $a cmp $b } keys %$v;
+		my @keys = sort keys %$v;
+		@keys = ((grep { exists $v->{$_} } @FIRST), grep { !$IS_FIRST{$_} } @keys) if exists $v->{type};
 		return '{' . join(',', map { quote($_) . ':' . _value($v->{$_}) } @keys) . '}';
 	}
 	return '[' . join(',', map { _value($_) } @$v) . ']' if $ref eq 'ARRAY';

@@ -6,8 +6,8 @@ use strict;
 use warnings;
 
 use Exporter 'import';
-use UnitSandbox::Clock qw(now iso date_of);
-use UnitSandbox::Store qw(put get res touch text next_id);
+use UnitSandbox::Clock qw(iso);
+use UnitSandbox::Store qw(put res touch next_id);
 
 our @EXPORT_OK = qw(
 	ref_to make_customer make_account make_card make_counterparty make_payment make_transaction post_transaction

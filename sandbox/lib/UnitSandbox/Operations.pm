@@ -24,6 +24,4 @@ my %handler = map { "UnitSandbox::Op::$_"->handlers } qw(
 
 sub handler { $handler{$_[0]} // \&UnitSandbox::Op::Generic::answer }
 
-sub claimed { $handler{$_[0]} }
-
 1;

@@ -6,10 +6,7 @@ package UnitSandbox::Rate;
 use strict;
 use warnings;
 
-use Exporter 'import';
 use UnitSandbox::Clock ();
-
-our @EXPORT_OK = qw(admit);
 
 use constant WINDOW => 60;
 

@@ -7,9 +7,9 @@ use strict;
 use warnings;
 
 use Exporter 'import';
-use UnitSandbox::Error qw(fail invalid not_found);
+use UnitSandbox::Error qw(invalid not_found);
 use UnitSandbox::Json qw(is_integer is_string);
-use UnitSandbox::Store qw(get res text);
+use UnitSandbox::Store qw(get text);
 
 our @EXPORT_OK = qw(
 	query attributes relationship has_scope customer_of may_touch own own_related own_param one

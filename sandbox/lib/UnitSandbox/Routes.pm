@@ -7,17 +7,14 @@ package UnitSandbox::Routes;
 use strict;
 use warnings;
 
-use Exporter 'import';
 use UnitSandbox::Json ();
 
-our @EXPORT_OK = qw(find candidates_types select_operation scope_of);
-
-my (%tree, %scope, @operations);
+my (%tree, %scope);
 
 sub load {
 	my ($dir) = @_;
 
-	(%tree, %scope, @operations) = ();
+	%tree = %scope = ();
 	for my $s (@{_read("$dir/scopes.json")}) {
 		$scope{$s->{scope}} = {
 			name => $s->{scope},
@@ -45,16 +42,13 @@ sub load {
 		# Documented with the read scope, by mistake; whoever holds the write
 		# scope may delete as well.
 		push @{$op->{scopes}}, 'counterparties-write' if $op->{name} eq 'delete-counterparty';
-		push @operations, $op;
 		_insert($op);
 	}
 }
 
-sub operations { \@operations }
-
 sub scope_of { $scope{$_[0]} }
 
-# Path of an operation for which slots hold the values of its placeholders.
+# Adds the operation at the end of its path.
 sub _insert {
 	my ($op) = @_;
 

@@ -5,11 +5,11 @@ package UnitSandbox::Seed;
 use strict;
 use warnings;
 
-use UnitSandbox::Clock qw(iso date_of now);
+use UnitSandbox::Clock qw(iso);
 use UnitSandbox::Model qw(
 	ref_to make_customer make_account make_card make_counterparty make_payment make_transaction address phone
 );
-use UnitSandbox::Store qw(put get next_id res);
+use UnitSandbox::Store qw(put next_id res);
 
 sub plant {
 	_alice();

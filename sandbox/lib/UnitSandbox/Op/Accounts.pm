@@ -4,14 +4,14 @@ use strict;
 use warnings;
 
 use UnitSandbox::Counters qw(count);
-use UnitSandbox::Error qw(fail invalid not_found);
+use UnitSandbox::Error qw(fail invalid);
 use UnitSandbox::Json qw(encode is_string);
 use UnitSandbox::List qw(list one_with_included);
 use UnitSandbox::Model qw(make_account post_transaction ref_to);
 use UnitSandbox::Request qw(
-	attributes relationship own own_param own_related customer_of one tags_merged want_string want_amount
+	attributes relationship own own_param own_related one tags_merged want_string want_amount
 );
-use UnitSandbox::Store qw(put get res touch text next_id);
+use UnitSandbox::Store qw(put get res touch next_id);
 
 sub handlers {
 	return (
@@ -96,7 +96,10 @@ sub _limits {
 		totalsDaily => {debits => 0, credits => 0}, totalsMonthly => {debits => 0, credits => 0},
 	);
 	my %card = (
-		limits => {dailyWithdrawal => 1_000_00, dailyDeposit => 10_000_00, dailyPurchase => 25_000_00, dailyCardTransaction => 25_000_00},
+		limits => {
+			dailyWithdrawal => 1_000_00, dailyDeposit => 10_000_00, dailyPurchase => 25_000_00,
+			dailyCardTransaction => 25_000_00,
+		},
 		totalsDaily => {withdrawals => 0, deposits => 0, purchases => 0, cardTransactions => 0},
 	);
 	return (200, encode({data => {type => 'limits', attributes => {ach => \%ach, card => \%card}}}));

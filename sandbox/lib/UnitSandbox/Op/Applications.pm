@@ -9,7 +9,7 @@ use warnings;
 use UnitSandbox::Clock qw(iso);
 use UnitSandbox::Counters qw(count);
 use UnitSandbox::Error qw(fail invalid not_found);
-use UnitSandbox::Json qw(is_string);
+use UnitSandbox::Json ();
 use UnitSandbox::List qw(list);
 use UnitSandbox::Model qw(make_customer ref_to);
 use UnitSandbox::Request qw(attributes relationship own_param one tags_merged merge want_string);

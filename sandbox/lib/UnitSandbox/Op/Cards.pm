@@ -8,7 +8,7 @@ use UnitSandbox::Error qw(fail invalid);
 use UnitSandbox::Json qw(encode);
 use UnitSandbox::List qw(list one_with_included);
 use UnitSandbox::Model qw(make_card address);
-use UnitSandbox::Request qw(attributes relationship own own_param own_related one tags_merged want_string);
+use UnitSandbox::Request qw(attributes relationship own_param own_related one tags_merged want_string);
 use UnitSandbox::Store qw(get res touch next_id);
 use UnitSandbox::Tokens qw(mint);
 
@@ -44,7 +44,8 @@ sub _create {
 	my $a = attributes($x);
 	my $account = own_related($x, 'account', 'account');
 	fail(400, 'account_status_invalid', 'The account is not open.') if res($account)->{attributes}{status} ne 'Open';
-	my $customer = relationship($x, 'customer') ? own_related($x, 'customer', 'customer') : get('customer', $account->{owner}[0] // '');
+	my $customer = relationship($x, 'customer')
+		? own_related($x, 'customer', 'customer') : get('customer', $account->{owner}[0] // '');
 	fail(400, 'account_customer_mismatch', 'The account belongs to another customer.')
 		if !$customer || !grep { $_ eq $customer->{id} } @{$account->{owner}};
 	my $is_business = $type =~ /\Abusiness/;

@@ -7,7 +7,7 @@ use warnings;
 
 use UnitSandbox::Clock ();
 use UnitSandbox::Counters qw(count);
-use UnitSandbox::Error qw(fail invalid not_found);
+use UnitSandbox::Error qw(fail invalid);
 use UnitSandbox::Json qw(encode is_integer is_string);
 use UnitSandbox::Jwt ();
 use UnitSandbox::Model qw(subjects_of);

@@ -11,8 +11,8 @@ use UnitSandbox::Clock qw(iso);
 use UnitSandbox::Error qw(invalid);
 use UnitSandbox::Json qw(encode is_string);
 use UnitSandbox::List qw(list);
-use UnitSandbox::Request qw(attributes relationship own own_param customer_of may_touch one merge);
-use UnitSandbox::Store qw(put get res touch text next_id);
+use UnitSandbox::Request qw(attributes relationship own customer_of one merge);
+use UnitSandbox::Store qw(put res touch text next_id);
 
 # Path placeholders that name stored resources.
 my %TABLE = (
@@ -60,7 +60,7 @@ sub answer {
 sub _collection {
 	my ($op) = @_;
 	my ($first) = $op->{path} =~ m{\A/(?:sandbox/|ready-to-launch/)?([^/]+)};
-	my %same = (cards => 'card', accounts => 'account', payments => 'payment', customers => 'customer', transactions => 'transaction');
+	my %same = map { ($_ . 's' => $_) } qw(card account payment customer transaction);
 	return $same{$first} // $first;
 }
 

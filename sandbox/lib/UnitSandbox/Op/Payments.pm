@@ -13,7 +13,7 @@ use UnitSandbox::Json qw(is_string);
 use UnitSandbox::List qw(list one_with_included);
 use UnitSandbox::Model qw(make_payment post_transaction ref_to);
 use UnitSandbox::Request qw(
-	attributes relationship own own_param own_related one tags_merged want_string want_amount
+	attributes relationship own_param own_related one tags_merged want_string want_amount
 );
 use UnitSandbox::Store qw(get res touch text next_id);
 

@@ -7,10 +7,10 @@ use strict;
 use warnings;
 
 use UnitSandbox::Clock qw(iso date_of);
-use UnitSandbox::Error qw(fail invalid);
+use UnitSandbox::Error qw(fail);
 use UnitSandbox::Model qw(make_payment post_transaction ref_to);
 use UnitSandbox::Op::Payments ();
-use UnitSandbox::Request qw(attributes relationship own own_param own_related one want_amount want_string);
+use UnitSandbox::Request qw(attributes relationship own_param own_related one want_amount want_string);
 use UnitSandbox::Store qw(put get res touch next_id);
 
 sub handlers {
@@ -90,7 +90,10 @@ sub _place {
 
 sub _merchant {
 	my ($a) = @_;
-	return {name => $a->{merchantName} // 'Shop', type => $a->{merchantType} // 5812, location => $a->{merchantLocation} // 'Cupertino, CA'};
+	return {
+		name => $a->{merchantName} // 'Shop', type => $a->{merchantType} // 5812,
+		location => $a->{merchantLocation} // 'Cupertino, CA',
+	};
 }
 
 # Holds the amount.
@@ -109,7 +112,9 @@ sub _authorize {
 	}
 	my $authorization = put('authorization', {
 		type => 'authorization', id => next_id('authorization'),
-		attributes => {createdAt => iso(), amount => $amount, status => $covered ? 'Authorized' : 'Declined', merchant => _merchant($a)},
+		attributes => {
+			createdAt => iso(), amount => $amount, status => $covered ? 'Authorized' : 'Declined', merchant => _merchant($a),
+		},
 		relationships => {
 			account => ref_to('account', $account->{id}), $card ? (card => ref_to('card', $card->{id})) : (),
 			@{$account->{owner}} ? (customer => ref_to('customer', $account->{owner}[0])) : (),
