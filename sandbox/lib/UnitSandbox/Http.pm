@@ -87,7 +87,10 @@ sub _work {
 		delete $c->{request};
 		$c->{busy} = 1;
 		$req->{respond} = sub { _respond($c, $req, @_) };
-		$c->{handler}->($req);
+		next if eval { $c->{handler}->($req); 1 };
+		warn "unit-sandbox: $@";
+		_refuse($c, 500) if $req->{respond};
+		delete $req->{respond};
 	}
 }
 
@@ -187,10 +190,12 @@ sub _chunks {
 }
 
 # Malformed HTTP: answer and close; these are not API calls, so not journalled.
+# Also the way out if the handler itself breaks.
 sub _refuse {
 	my ($c, $status) = @_;
 
-	my $body = UnitSandbox::Error::error_body($status, undef, 'The request is not acceptable HTTP.');
+	my $detail = $status < 500 ? 'The request is not acceptable HTTP.' : 'The sandbox is broken; see its standard error.';
+	my $body = UnitSandbox::Error::error_body($status, undef, $detail);
 	_send($c, _head_of($status, ['content-type' => 'application/vnd.api+json; charset=utf-8'], length $body, 1) . $body, 1);
 	return undef;
 }
