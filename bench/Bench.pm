@@ -1,0 +1,314 @@
+package Bench;
+
+# Servers, load and numbers for script/bench: see docs/performance.md for the
+# method. CPU 1 of the two that are used belongs to the server under test, CPU
+# 2 to the upstream and the load generator.
+
+use strict;
+use warnings;
+
+use IO::Socket::INET ();
+use JSON::PP ();
+use List::Util qw(first max min sum0);
+use POSIX ();
+use Time::HiRes qw(sleep time);
+
+our ($root, $build, $dir, @cpus, %servers);
+
+my $json = JSON::PP->new->canonical;
+
+sub init {
+	my (%o) = @_;
+
+	($root, $build, $dir) = @o{qw(root build dir)};
+	my ($list) = `taskset -cp $$` =~ /list: (\S+)/ or die "taskset does not work here\n";
+	@cpus = map { /(\d+)-(\d+)/ ? $1 .. $2 : $_ } split /,/, $list;
+	die "two CPUs are needed\n" if @cpus < 2;
+	system('mkdir', '-p', $dir) == 0 or die "cannot make $dir\n";
+	return;
+}
+
+END {
+	my $status = $?;
+	stop($_) for keys %servers;
+	$? = $status;
+}
+
+sub slurp {
+	my ($file) = @_;
+
+	open my $fh, '<:raw', $file or die "$file: $!\n";
+	local $/;
+	return scalar <$fh>;
+}
+
+sub spew {
+	my ($file, $text) = @_;
+
+	open my $fh, '>:raw', $file or die "$file: $!\n";
+	print {$fh} $text;
+	close $fh or die "$file: $!\n";
+	return $file;
+}
+
+sub run {
+	my (@command) = @_;
+	system(@command) == 0 or die "failed: @command\n";
+	return;
+}
+
+sub free_port {
+	my $socket = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1:0') or die "no free port: $!\n";
+	return $socket->sockport;
+}
+
+# -- servers -------------------------------------------------------------------
+
+# start(NAME, CPU, COMMAND...) starts a server in the foreground and returns
+# when it listens on its port.
+sub start {
+	my ($name, $cpu, $port, @command) = @_;
+
+	my $pid = fork // die "fork: $!\n";
+	if (!$pid) {
+		open STDIN, '<', '/dev/null';
+		open STDOUT, '>', "$dir/$name.log";
+		open STDERR, '>&', \*STDOUT;
+		exec 'taskset', '-c', $cpu, @command;
+		POSIX::_exit(127);
+	}
+	$servers{$name} = {pid => $pid, port => $port};
+
+	my $end = time + 30;
+	until (IO::Socket::INET->new(PeerAddr => "127.0.0.1:$port")) {
+		die "$name does not start; see $dir/$name.log\n" if time > $end || waitpid($pid, POSIX::WNOHANG()) > 0;
+		sleep 0.05;
+	}
+	return $servers{$name};
+}
+
+sub stop {
+	my ($name) = @_;
+
+	my $server = delete $servers{$name} or return;
+	kill 'TERM', $server->{pid};
+	waitpid $server->{pid}, 0;
+	return;
+}
+
+# nginx(NAME, CPU, PORT, TEXT of the configuration)
+sub nginx {
+	my ($name, $cpu, $port, $conf) = @_;
+
+	run('mkdir', '-p', "$dir/$name/logs", "$dir/$name/tmp");
+	spew("$dir/$name/nginx.conf", $conf);
+	my $server = start($name, $cpu, $port, '/usr/sbin/nginx', '-p', "$dir/$name/", '-c', "$dir/$name/nginx.conf",
+		'-g', 'daemon off;');
+	my $end = time + 10;
+	until (@{$server->{workers} = [workers($server->{pid})]}) {
+		die "$name has no worker\n" if time > $end;
+		sleep 0.05;
+	}
+	return $server;
+}
+
+sub workers {
+	my ($master) = @_;
+
+	my @workers;
+	for my $file (glob '/proc/[0-9]*/stat') {
+		open my $fh, '<', $file or next;
+		my $stat = <$fh> // next;
+		push @workers, $1 if $stat =~ /\A(\d+) \(.*\) \S (\d+) /s && $2 == $master;
+	}
+	return @workers;
+}
+
+# The development configuration, as script/run fills it in, with the upstream
+# of the benchmarks, one worker and no access log.
+#
+#   zone => SIZE, operations => FILE, workers => N, upstream => PORT
+sub gateway_conf {
+	my ($name, $port, %o) = @_;
+
+	my ($user) = getpwuid $>;
+	my $group = getgrgid $) + 0;
+	my %fill = (
+		ROOT => $root, RUN => "$dir/$name", JWKS => "$dir/jwks.json", WORKERS => $o{workers} // 1, PORT => $port,
+		USER => $> ? '' : "user $user $group;", LIMITS => '', ORG_TOKEN_FILE => "$dir/org-token", SCHEME => 'http',
+		UPSTREAM => "127.0.0.1:$o{upstream}", UPSTREAM_HOST => "127.0.0.1:$o{upstream}", UPSTREAM_TLS => '',
+	);
+	my $conf = slurp("$root/conf/development.conf.in");
+	$conf =~ s/^#.*\n//mg;
+	$conf =~ s{\@([A-Z_]+)\@}{$fill{$1} // die "what is \@$1\@ in development.conf.in?\n"}ge;
+
+	change(\$conf, qr{^load_module .*;}m, "load_module \"$build/ngx_http_unit_module.so\";");
+	change(\$conf, qr{^(\s*)access_log .*;}m, '    access_log off;');
+	change(\$conf, qr{zone=unit:\w+}, "zone=unit:$o{zone}") if $o{zone};
+	change(\$conf, qr{^\s*unit_operations .*;}m, "    unit_operations \"$o{operations}\";") if $o{operations};
+	return $conf;
+}
+
+# What is left of it when nginx has no gateway in it.
+sub bare_conf {
+	my ($name, $port, %o) = @_;
+
+	my $conf = gateway_conf($name, $port, %o);
+	change(\$conf, qr{^load_module .*\n}m, '');
+	change(\$conf, qr{^\s*unit_partner \w+ \{.*?\n    \}\n}ms, '');
+	change(\$conf, qr{^\s*location /_unit/\S+ \{.*?\n        \}\n}ms, '');
+	change(\$conf, qr{^\s*include "[^"]*unit_errors.conf";\n}m, '');
+	$conf =~ s{^\s*include "[^"]*unit_log.conf";\n}{}m;
+	$conf =~ s{^\s*unit_\w+ [^;]*;\n}{}mg;
+	return $conf;
+}
+
+sub change {
+	my ($conf, $from, $to) = @_;
+	$$conf =~ s/$from/$to/ or die "development.conf.in has nothing that matches $from\n";
+	return;
+}
+
+# A stand-in for Unit that costs next to nothing: one list for every GET, one
+# token for every customer.
+sub upstream_conf {
+	my ($name, $port) = @_;
+
+	my $item = join ',', map {
+		sprintf '{"type":"depositAccount","id":"%d","attributes":{"name":"Alice Smith","status":"Open",'
+			. '"balance":%d,"currency":"USD","routingNumber":"812345678","accountNumber":"1000%05d"},'
+			. '"relationships":{"customer":{"data":{"type":"individualCustomer","id":"10001"}}}}', $_, $_ * 1000, $_
+	} 1 .. 4;
+	my $token = 'v2.public.' . 'T0k3n' x 118;
+	my ($user) = getpwuid $>;
+	my $group = getgrgid $) + 0;
+
+	return ($> ? '' : "user $user $group;\n") . <<"CONF";
+worker_processes 1;
+pid "$dir/$name/nginx.pid";
+error_log "$dir/$name/logs/error.log" notice;
+events {
+    worker_connections 8192;
+}
+http {
+    access_log off;
+    client_body_temp_path "$dir/$name/tmp/body";
+    default_type application/vnd.api+json;
+    keepalive_requests 1000000000;
+    keepalive_timeout 1h;
+    server {
+        listen 127.0.0.1:$port backlog=4096;
+        location / {
+            return 200 '{"data":[$item],"meta":{"pagination":{"total":4,"limit":100,"offset":0}}}';
+        }
+        location ~ ^/customers/[^/]+/token\$ {
+            return 201 '{"data":{"type":"customerBearerToken","attributes":{"token":"$token","expiresIn":86400}}}';
+        }
+    }
+}
+CONF
+}
+
+# -- tokens --------------------------------------------------------------------
+
+# A file of minted tokens, made once: signing takes time.
+sub tokens {
+	my (%o) = @_;
+
+	my $count = delete $o{count};
+	my $name = join '-', 'tokens', $count, map { "$_$o{$_}" } sort keys %o;
+	my $file = "$dir/$name";
+	return $file if -s $file && -M _ < 7 && -M _ < -M "$dir/key.pem";
+
+	my $half = int(($count + 1) / 2);
+	my @options = ("key=$dir/key.pem", map { "$_=$o{$_}" } sort keys %o);
+	my $first = $o{first} // 0;
+	my @parts;
+	for my $n ([$first, $half], [$first + $half, $count - $half]) {
+		my $pid = fork // die "fork: $!\n";
+		if (!$pid) {
+			open STDOUT, '>', "$file.$n->[0]" or POSIX::_exit(1);
+			exec "$build/bench/mint", @options, "first=$n->[0]", "count=$n->[1]";
+			POSIX::_exit(127);
+		}
+		push @parts, ["$file.$n->[0]", $pid];
+	}
+	for my $part (@parts) {
+		waitpid $part->[1], 0;
+		die "mint failed\n" if $?;
+	}
+	run('sh', '-c', 'out=$1; shift; cat "$@" > "$out.new" && rm "$@" && mv "$out.new" "$out"', 'sh', $file,
+		map { $_->[0] } @parts);
+	return $file;
+}
+
+# -- measuring -----------------------------------------------------------------
+
+# ns of CPU time that a server's workers have used
+sub cpu {
+	my ($server) = @_;
+	return sum0 map { (split ' ', slurp("/proc/$_/schedstat"))[0] } @{$server->{workers}};
+}
+
+# load(SERVER, status => 200, OPTIONS of bench/load) returns what it reports,
+# with the CPU time per request in us and requests per second. An answer that
+# is not as expected ends everything: a wrong answer is a cheap one.
+sub load {
+	my ($server, %o) = @_;
+
+	my $status = delete $o{status} // 200;
+	my $any = delete $o{any};
+	my @command = ('taskset', '-c', $cpus[1], "$build/bench/load", "port=$server->{port}",
+		map { "$_=$o{$_}" } sort keys %o);
+	my $before = cpu($server);
+	open my $fh, '-|', @command or die "load: $!\n";
+	my %r = map { split } <$fh>;
+	close $fh or die "failed: @command\n";
+
+	$r{cpu} = (cpu($server) - $before) / 1000 / $r{requests};
+	$r{rps} = $r{requests} / $r{seconds};
+	my $ok = $r{"status_$status"} // 0;
+	die "@command: not all answers are $status: ", $json->encode(\%r), "\n" if !$any && $ok != $r{requests};
+	return \%r;
+}
+
+# rounds(N, A => sub, B => sub, ...): each is called twice per round, in turn
+# and then in turn backwards, after a round that does not count. Returns the
+# means of every round: {A => [{cpu => ...}, ...], ...}.
+sub rounds {
+	my ($rounds, @pairs) = @_;
+
+	my %sub = @pairs;
+	my @names = @pairs[grep { $_ % 2 == 0 } 0 .. $#pairs];
+	my %result;
+	for my $round (0 .. $rounds) {
+		my %sum;
+		for my $name (@names, reverse @names) {
+			my $r = $sub{$name}->();
+			$sum{$name}{$_} += $r->{$_} / 2 for grep { !/status/ } keys %$r;
+		}
+		next if !$round;
+		push @{$result{$_}}, $sum{$_} for @names;
+	}
+	return \%result;
+}
+
+sub median {
+	my @sorted = sort { $a <=> $b } @_;
+	return @sorted % 2 ? $sorted[$#sorted / 2] : ($sorted[@sorted / 2 - 1] + $sorted[@sorted / 2]) / 2;
+}
+
+# Ratios of a value of B to that of A, round by round: median, min and max.
+sub ratio {
+	my ($result, $from, $to, $what) = @_;
+
+	my @ratios = map { $result->{$to}[$_]{$what} / $result->{$from}[$_]{$what} } 0 .. $#{$result->{$to}};
+	return {median => median(@ratios), min => min(@ratios), max => max(@ratios)};
+}
+
+sub middle {
+	my ($result, $name, $what) = @_;
+	return median(map { $_->{$what} } @{$result->{$name}});
+}
+
+1;

@@ -1,0 +1,15 @@
+# The programs of script/bench: make -f bench/bench.mk BUILD=build
+
+CC    ?= cc
+BUILD ?= build
+WARN   = -Wall -Wextra -Wno-unused-parameter -Wformat=2 -Wshadow -Wvla \
+         -Wmissing-prototypes -Werror
+
+all: $(BUILD)/bench/load $(BUILD)/bench/mint
+
+$(BUILD)/bench/%: bench/%.c bench/bench.mk
+	@mkdir -p $(@D)
+	$(CC) -O2 -g $(WARN) -o $@.new $< -lcrypto
+	mv $@.new $@
+
+.PHONY: all

@@ -1,0 +1,227 @@
+
+/*
+ * Mints partner tokens in bulk, for load.c: one line each, the token and, when
+ * a token has several customers, their ids after it.
+ *
+ *   mint key=FILE kid=K first=0 count=1000 subjects=1000 customers=1
+ *
+ * Token n is of subject n % subjects, to whom "customers" ids belong.  With
+ * forged=1 tokens have a signature of the right form that is of no key.
+ */
+
+
+#include <err.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/rand.h>
+
+
+#define MINT_BUF       8192
+#define MINT_SIG       1024
+#define MINT_LIFE      (30 * 86400)
+#define MINT_CUSTOMER  1000000UL
+
+
+static size_t       mint_first, mint_count = 1, mint_subjects = 1;
+static size_t       mint_customers = 1, mint_forged;
+static const char  *mint_key, *mint_kid = "dev-1";
+
+
+static const struct {
+    const char   *name;
+    size_t       *number;
+    const char  **text;
+} mint_options[] = {
+    { "key=", NULL, &mint_key },
+    { "kid=", NULL, &mint_kid },
+    { "first=", &mint_first, NULL },
+    { "count=", &mint_count, NULL },
+    { "subjects=", &mint_subjects, NULL },
+    { "customers=", &mint_customers, NULL },
+    { "forged=", &mint_forged, NULL },
+    { NULL, NULL, NULL }
+};
+
+
+static void
+mint_option(const char *arg)
+{
+    int     i;
+    size_t  len;
+
+    for (i = 0; mint_options[i].name; i++) {
+        len = strlen(mint_options[i].name);
+
+        if (strncmp(arg, mint_options[i].name, len) != 0) {
+            continue;
+        }
+
+        if (mint_options[i].text) {
+            *mint_options[i].text = arg + len;
+
+        } else {
+            *mint_options[i].number = strtoul(arg + len, NULL, 10);
+        }
+
+        return;
+    }
+
+    errx(2, "unknown option \"%s\"", arg);
+}
+
+
+static EVP_PKEY *
+mint_read_key(void)
+{
+    FILE      *f;
+    EVP_PKEY  *key;
+
+    f = fopen(mint_key, "r");
+    if (f == NULL) {
+        err(2, "%s", mint_key);
+    }
+
+    key = PEM_read_PrivateKey(f, NULL, NULL, NULL);
+    if (key == NULL || EVP_PKEY_get_size(key) > MINT_SIG) {
+        errx(2, "no key in %s", mint_key);
+    }
+
+    fclose(f);
+
+    return key;
+}
+
+
+static char *
+mint_base64url(char *dst, const void *src, size_t len)
+{
+    int  i, n;
+
+    n = EVP_EncodeBlock((unsigned char *) dst, src, len);
+
+    for (i = 0; i < n && dst[i] != '='; i++) {
+        dst[i] = dst[i] == '+' ? '-' : dst[i] == '/' ? '_' : dst[i];
+    }
+
+    return dst + i;
+}
+
+
+static char *
+mint_payload(char *p, char *last, size_t n)
+{
+    size_t  i, subject, now;
+
+    now = time(NULL);
+    subject = n % mint_subjects;
+
+    p += snprintf(p, last - p,
+                  "{\"iss\":\"https://idp.example.test/\","
+                  "\"aud\":\"unit-gateway\",\"sub\":\"bench-%zu\","
+                  "\"iat\":%zu,\"exp\":%zu,\"jti\":\"%016zx\","
+                  "\"unitCustomerId\":%s",
+                  subject, now, now + MINT_LIFE, n,
+                  mint_customers > 1 ? "[" : "");
+
+    for (i = 0; i < mint_customers; i++) {
+        p += snprintf(p, last - p, "%s\"%zu\"", i ? "," : "",
+                      MINT_CUSTOMER + subject * mint_customers + i);
+    }
+
+    return p + snprintf(p, last - p, mint_customers > 1 ? "]}" : "}");
+}
+
+
+static void
+mint_token(EVP_PKEY *key, size_t n)
+{
+    char           json[MINT_BUF], token[2 * MINT_BUF], *p;
+    size_t         i, len;
+    EVP_MD_CTX    *ctx;
+    unsigned char  sig[MINT_SIG];
+
+    len = snprintf(json, sizeof(json),
+                   "{\"alg\":\"RS256\",\"typ\":\"JWT\",\"kid\":\"%s\"}",
+                   mint_kid);
+
+    p = mint_base64url(token, json, len);
+    *p++ = '.';
+
+    len = mint_payload(json, json + sizeof(json), n) - json;
+    p = mint_base64url(p, json, len);
+
+    len = EVP_PKEY_get_size(key);
+
+    if (mint_forged) {
+
+        /* below the modulus, so that it has to be computed with */
+
+        RAND_bytes(sig, len);
+        sig[0] = 0;
+
+    } else {
+        ctx = EVP_MD_CTX_new();
+
+        if (ctx == NULL
+            || EVP_DigestSignInit(ctx, NULL, EVP_sha256(), NULL, key) != 1
+            || EVP_DigestSign(ctx, sig, &len, (unsigned char *) token,
+                              p - token)
+               != 1)
+        {
+            errx(2, "cannot sign");
+        }
+
+        EVP_MD_CTX_free(ctx);
+    }
+
+    *p++ = '.';
+    p = mint_base64url(p, sig, len);
+
+    printf("%.*s", (int) (p - token), token);
+
+    for (i = 0; mint_customers > 1 && i < mint_customers; i++) {
+        printf(" %zu", MINT_CUSTOMER
+               + n % mint_subjects * mint_customers + i);
+    }
+
+    putchar('\n');
+}
+
+
+int
+main(int argc, char **argv)
+{
+    int        i;
+    size_t     n;
+    EVP_PKEY  *key;
+
+    for (i = 1; i < argc; i++) {
+        mint_option(argv[i]);
+    }
+
+    if (mint_key == NULL || mint_subjects == 0 || mint_customers == 0
+        || mint_customers > 64)
+    {
+        errx(2, "key=FILE is needed, at least one subject, and 1 to 64 "
+             "customers");
+    }
+
+    key = mint_read_key();
+
+    for (n = mint_first; n < mint_first + mint_count; n++) {
+        mint_token(key, n);
+    }
+
+    EVP_PKEY_free(key);
+
+    if (fflush(stdout) != 0) {
+        err(2, "cannot write");
+    }
+
+    return 0;
+}
