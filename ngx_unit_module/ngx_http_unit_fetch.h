@@ -47,7 +47,9 @@ struct ngx_http_unit_fetch_s {
     time_t                    max_age;        /* of Cache-Control, or -1 */
     unsigned                  done:1;
 
-    ngx_http_unit_upstream_t  upstream;       /* private */
+    /* private */
+    ngx_http_unit_upstream_t  upstream;
+    off_t                     received;       /* bytes of body so far */
 };
 
 

@@ -200,7 +200,10 @@ ngx_http_unit_upstream_process_header(ngx_http_request_t *r)
         u->process_header = ngx_http_unit_upstream_process_header;
     }
 
-    if (rc == NGX_HTTP_UPSTREAM_INVALID_HEADER) {
+    if (rc == NGX_HTTP_UPSTREAM_INVALID_HEADER
+        || (rc == NGX_AGAIN && u->buffer.last == u->buffer.end))
+    {
+        /* not a header, or more than there is room for */
         hu->invalid = 1;
     }
 
@@ -217,6 +220,18 @@ ngx_http_unit_upstream_process_header(ngx_http_request_t *r)
          */
 
         r->http_version = version;
+        hu->invalid = 1;
+
+        return NGX_HTTP_UPSTREAM_INVALID_HEADER;
+    }
+
+    if (u->headers_in.status_n < NGX_HTTP_OK) {
+
+        /*
+         * We ask for no interim response and for no other protocol; proxy (as
+         * of 1.22) would take one for the final response
+         */
+
         hu->invalid = 1;
 
         return NGX_HTTP_UPSTREAM_INVALID_HEADER;
