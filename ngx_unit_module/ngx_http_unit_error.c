@@ -242,12 +242,11 @@ static ngx_int_t
 ngx_http_unit_error_challenge(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
     ngx_http_unit_code_e code, ngx_str_t *value)
 {
-    size_t                               len;
-    u_char                              *p;
-    const char                          *format;
-    ngx_str_t                            none;
-    const ngx_str_t                     *scope;
-    const ngx_http_unit_policy_scope_t  *row;
+    size_t            len;
+    u_char           *p;
+    ngx_int_t         n;
+    const char       *format;
+    const ngx_str_t  *scope;
 
     switch (code) {
 
@@ -275,14 +274,29 @@ ngx_http_unit_error_challenge(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
         return NGX_OK;
     }
 
-    ngx_str_null(&none);
-    scope = &none;
+    /* one that is not the caller's was not chosen: tell the narrowest */
 
-    if (ctx->verdict.scope >= 0 && ctx->operation) {
-        row = ngx_http_unit_policy_scope(ctx->umcf->policy,
-                                         ctx->verdict.scope);
-        scope = &row->name;
+    n = ctx->verdict.scope;
+
+    if (n < 0 && ctx->operation && ctx->operation->nscopes) {
+        n = (ngx_int_t) ctx->operation->scopes[0];
     }
+
+    if (n < 0) {
+
+        /* an empty list is not valid (RFC 6750 3) */
+
+        ngx_str_set(value, "Bearer error=\"insufficient_scope\"");
+
+        if (code == NGX_HTTP_UNIT_TWO_FACTOR_REQUIRED) {
+            ngx_str_set(value, "Bearer error=\"insufficient_user_"
+                               "authentication\", max_age=86400");
+        }
+
+        return NGX_OK;
+    }
+
+    scope = &ngx_http_unit_policy_scope(ctx->umcf->policy, n)->name;
 
     len = ngx_strlen(format) + scope->len;
 
