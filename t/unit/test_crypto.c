@@ -117,55 +117,11 @@ test_random_equal(void)
 
 
 static void
-test_base64url(void)
+test_base64url_ends(void)
 {
-    char        *s;
-    size_t       len, n;
-    u_char       in[80], out[120], back[80], text[4];
+    size_t       n;
+    u_char       out[8], back[8], text[4];
     ngx_uint_t   good, wrong, a, b, c;
-
-    for (len = 0; len < 80; len++) {
-        in[len] = (u_char) kit_random(256);
-    }
-
-    wrong = 0;
-
-    for (len = 0; len < 80; len++) {
-        s = kit_base64url(in, len);
-
-        n = ngx_http_unit_base64url_encode(out, in, len);
-
-        if (n != strlen(s) || memcmp(out, s, n) != 0
-            || n != (4 * len + 2) / 3
-            || ngx_http_unit_base64url_decode(back, out, n) != (ssize_t) len
-            || memcmp(back, in, len) != 0)
-        {
-            wrong++;
-        }
-
-        free(s);
-    }
-
-    is(wrong, 0, "all lengths to and fro");
-
-    /* every byte at every place of a full group */
-
-    wrong = 0;
-
-    for (a = 0; a < 4; a++) {
-        for (b = 0; b < 256; b++) {
-            memcpy(text, "AAAA", 4);
-            text[a] = (u_char) b;
-
-            if ((ngx_http_unit_base64url_decode(out, text, 4) == 3)
-                != (memchr(alphabet, (int) b, 64) != NULL))
-            {
-                wrong++;
-            }
-        }
-    }
-
-    is(wrong, 0, "exactly the alphabet is accepted");
 
     /* one text per value: all texts of two and of three characters */
 
@@ -221,6 +177,59 @@ test_base64url(void)
 
     is(good, 65536, "three characters have 65536 good texts");
     is(wrong, 0, "which are the ones that encoding makes");
+}
+
+
+static void
+test_base64url(void)
+{
+    char        *s;
+    size_t       len, n;
+    u_char       in[80], out[120], back[80], text[4];
+    ngx_uint_t   wrong, a, b;
+
+    for (len = 0; len < 80; len++) {
+        in[len] = (u_char) kit_random(256);
+    }
+
+    wrong = 0;
+
+    for (len = 0; len < 80; len++) {
+        s = kit_base64url(in, len);
+
+        n = ngx_http_unit_base64url_encode(out, in, len);
+
+        if (n != strlen(s) || memcmp(out, s, n) != 0
+            || n != (4 * len + 2) / 3
+            || ngx_http_unit_base64url_decode(back, out, n) != (ssize_t) len
+            || memcmp(back, in, len) != 0)
+        {
+            wrong++;
+        }
+
+        free(s);
+    }
+
+    is(wrong, 0, "all lengths to and fro");
+
+    /* every byte at every place of a full group */
+
+    wrong = 0;
+
+    for (a = 0; a < 4; a++) {
+        for (b = 0; b < 256; b++) {
+            memcpy(text, "AAAA", 4);
+            text[a] = (u_char) b;
+
+            if ((ngx_http_unit_base64url_decode(out, text, 4) == 3)
+                != (memchr(alphabet, (int) b, 64) != NULL))
+            {
+                wrong++;
+            }
+        }
+    }
+
+    is(wrong, 0, "exactly the alphabet is accepted");
 
     is(ngx_http_unit_base64url_decode(out, (u_char *) "", 0), 0, "empty");
     is(ngx_http_unit_base64url_decode(out, (u_char *) "A", 1), NGX_DECLINED,
@@ -243,6 +252,7 @@ main(void)
 {
     test_hash();
     test_random_equal();
+    test_base64url_ends();
     test_base64url();
 
     return done_testing();

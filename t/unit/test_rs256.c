@@ -214,22 +214,66 @@ test_padding(EVP_PKEY *pkey, const char *name)
 }
 
 
+#define verify(d, dlen, sg, slen)                                             \
+    ngx_http_unit_rs256_verify(key, (const u_char *) (d), dlen, sg, slen)
+
+
+static const u_char  text[] = "header.payload";
+
+
+/* signatures that are numbers of interest; sig is the good one */
+
+static void
+test_values(ngx_http_unit_rsa_t *key, EVP_PKEY *pkey, const u_char *sig,
+    size_t len)
+{
+    size_t   nlen;
+    BIGNUM  *bn, *bs;
+    u_char   bad[600], *n;
+
+    memset(bad, 0, len);
+    is(verify(text, 14, bad, len), NGX_DECLINED, "signature is 0");
+    bad[len - 1] = 1;
+    is(verify(text, 14, bad, len), NGX_DECLINED, "signature is 1");
+    memset(bad, 0xff, len);
+    is(verify(text, 14, bad, len), NGX_DECLINED, "signature is all ff");
+
+    n = kit_modulus(pkey, &nlen);
+    is(verify(text, 14, n, len), NGX_DECLINED, "signature is n");
+
+    /* s + n has the same value modulo n */
+
+    bn = BN_bin2bn(n, (int) nlen, NULL);
+    bs = BN_bin2bn(sig, (int) len, NULL);
+    BN_add(bs, bs, bn);
+
+    if (BN_bn2binpad(bs, bad, (int) len) == -1) {
+        memcpy(bad, n, len);
+    }
+
+    is(verify(text, 14, bad, len), NGX_DECLINED, "signature plus n");
+
+    BN_bn2binpad(bs, bad, (int) len + 1);
+    is(verify(text, 14, bad, len + 1), NGX_DECLINED,
+       "signature plus n, a byte longer");
+
+    BN_free(bn);
+    BN_free(bs);
+    free(n);
+}
+
+
 static void
 test_verify(EVP_PKEY *pkey)
 {
     char                 *s;
-    size_t                len, nlen;
-    BIGNUM               *bn, *bs;
-    u_char                sig[600], bad[600], *n;
+    size_t                len;
+    u_char                sig[600], bad[600];
     ngx_uint_t            i, wrong;
     ngx_http_unit_rsa_t  *key;
 
-    static const u_char   text[] = "header.payload";
     static const char    *digests[] = { "SHA1", "SHA224", "SHA384", "SHA512",
                                         "SHA512-256", "MD5", "SHA3-256" };
-
-#define verify(d, dlen, sg, slen)                                             \
-    ngx_http_unit_rs256_verify(key, (const u_char *) (d), dlen, sg, slen)
 
     key = public_key(pkey);
 
@@ -274,35 +318,7 @@ test_verify(EVP_PKEY *pkey)
     memcpy(bad + 1, sig, len);
     is(verify(text, 14, bad, len + 1), NGX_DECLINED, "a zero before it");
 
-    memset(bad, 0, len);
-    is(verify(text, 14, bad, len), NGX_DECLINED, "signature is 0");
-    bad[len - 1] = 1;
-    is(verify(text, 14, bad, len), NGX_DECLINED, "signature is 1");
-    memset(bad, 0xff, len);
-    is(verify(text, 14, bad, len), NGX_DECLINED, "signature is all ff");
-
-    n = kit_modulus(pkey, &nlen);
-    is(verify(text, 14, n, len), NGX_DECLINED, "signature is n");
-
-    /* s + n has the same value modulo n */
-
-    bn = BN_bin2bn(n, (int) nlen, NULL);
-    bs = BN_bin2bn(sig, (int) len, NULL);
-    BN_add(bs, bs, bn);
-
-    if (BN_bn2binpad(bs, bad, (int) len) == -1) {
-        memcpy(bad, n, len);
-    }
-
-    is(verify(text, 14, bad, len), NGX_DECLINED, "signature plus n");
-
-    BN_bn2binpad(bs, bad, (int) len + 1);
-    is(verify(text, 14, bad, len + 1), NGX_DECLINED,
-       "signature plus n, a byte longer");
-
-    BN_free(bn);
-    BN_free(bs);
-    free(n);
+    test_values(key, pkey, sig, len);
 
     is(verify(text, 13, sig, len), NGX_DECLINED, "shorter text");
     is(verify("Header.payload", 14, sig, len), NGX_DECLINED, "other text");
