@@ -61,7 +61,8 @@ $(NGX)/objs/Makefile: config Makefile $(BUILD)/sources
 
 $(MODULE): $(NGX)/objs/Makefile $(SRC)
 	$(MAKE) -s -C $(NGX) -f objs/Makefile modules
-	cp $(NGX)/objs/ngx_http_unit_module.so $@
+	cp $(NGX)/objs/ngx_http_unit_module.so $@.new
+	mv $@.new $@
 
 include t/unit/unit.mk
 
