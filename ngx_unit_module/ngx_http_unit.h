@@ -48,6 +48,7 @@
 
 typedef struct ngx_http_unit_keys_s  ngx_http_unit_keys_t;
 typedef struct ngx_http_unit_ctx_s   ngx_http_unit_ctx_t;
+typedef struct ngx_http_unit_two_factor_s  ngx_http_unit_two_factor_t;
 
 
 typedef struct {
@@ -97,6 +98,7 @@ typedef struct {
 typedef struct {
     ngx_flag_t                   enable;
     ngx_flag_t                   sandbox;
+    ngx_flag_t                   limits;
     ngx_uint_t                   token_scopes;
     ngx_uint_t                   log_level;
     ngx_msec_t                   token_wait;
@@ -105,6 +107,8 @@ typedef struct {
     ngx_array_t                 *deny;
     ngx_array_t                 *require_2fa;
     ngx_array_t                 *pass_headers;
+    ngx_array_t                 *handoff_names;
+    ngx_http_unit_scopes_t       handoff;      /* unit_token_handoff */
     ngx_http_unit_policy_rule_t *rules;        /* by operation, or NULL */
     ngx_array_t                 *headers;      /* allow-list, see _header.c */
 } ngx_http_unit_loc_conf_t;
@@ -163,6 +167,9 @@ struct ngx_http_unit_ctx_s {
     ngx_str_t                       body;
 
     ngx_http_unit_flight_t         *flight;    /* in progress, or NULL */
+    ngx_http_unit_two_factor_t     *two_factor;  /* a token call, or NULL */
+    ngx_str_t                       challenge; /* scopes to name in it */
+    time_t                          retry_after; /* seconds, for 429 */
     ngx_str_t                       token;     /* "Bearer ..." to Unit */
     u_char                          token_key[NGX_HTTP_UNIT_SHA256_LEN];
     ngx_table_elt_t                *authorization;

@@ -355,6 +355,46 @@ ngx_http_unit_conf_rule(ngx_conf_t *cf, ngx_http_unit_main_conf_t *umcf,
 }
 
 
+ngx_int_t
+ngx_http_unit_conf_handoff(ngx_conf_t *cf, ngx_http_unit_main_conf_t *umcf,
+    ngx_http_unit_loc_conf_t *ulcf)
+{
+    ngx_int_t                            n;
+    ngx_uint_t                           i;
+    ngx_http_unit_name_t                *word;
+    const ngx_http_unit_policy_scope_t  *scope;
+
+    if (umcf->policy == NULL || ulcf->handoff_names == NULL) {
+        return NGX_OK;
+    }
+
+    word = ulcf->handoff_names->elts;
+
+    for (i = 0; i < ulcf->handoff_names->nelts; i++) {
+
+        n = ngx_http_unit_policy_find_scope(umcf->policy, &word[i].name);
+
+        if (n < 0) {
+            ngx_http_unit_conf_error_at(cf, &word[i], "unknown scope \"%V\"");
+            return NGX_ERROR;
+        }
+
+        scope = ngx_http_unit_policy_scope(umcf->policy, (ngx_uint_t) n);
+
+        if (!scope->pci) {
+            ngx_http_unit_conf_error_at(cf, &word[i],
+                              "\"unit_token_handoff\" is for card data and "
+                              "may not hand out \"%V\"");
+            return NGX_ERROR;
+        }
+
+        ngx_http_unit_scopes_add(&ulcf->handoff, (ngx_uint_t) n);
+    }
+
+    return NGX_OK;
+}
+
+
 void
 ngx_http_unit_conf_word(ngx_conf_t *cf, ngx_str_t *value,
     ngx_http_unit_name_t *word)

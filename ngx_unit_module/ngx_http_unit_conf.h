@@ -47,6 +47,13 @@ ngx_int_t ngx_http_unit_conf_rules(ngx_conf_t *cf,
     ngx_http_unit_main_conf_t *umcf, ngx_http_unit_loc_conf_t *ulcf);
 
 /*
+ * Make the set of scopes of unit_token_handoff: card data scopes only.
+ * NGX_OK or NGX_ERROR
+ */
+ngx_int_t ngx_http_unit_conf_handoff(ngx_conf_t *cf,
+    ngx_http_unit_main_conf_t *umcf, ngx_http_unit_loc_conf_t *ulcf);
+
+/*
  * Log an error that is found after parsing, with the file and line of the word
  * that it is about.  fmt has one "%V", for the word.
  */

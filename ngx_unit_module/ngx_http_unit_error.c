@@ -206,7 +206,11 @@ static ngx_int_t
 ngx_http_unit_error_headers(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
     ngx_http_unit_code_e code)
 {
-    ngx_str_t  value;
+    u_char                      *p;
+    ngx_str_t                    value;
+    const ngx_http_unit_code_t  *row;
+
+    row = ngx_http_unit_code(code);
 
     /* X-Request-Id and Cache-Control are added by the header filter */
 
@@ -224,6 +228,21 @@ ngx_http_unit_error_headers(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
 
     if (code == NGX_HTTP_UNIT_BROKER_UNAVAILABLE) {
         ngx_str_set(&value, NGX_HTTP_UNIT_ERROR_RETRY_AFTER);
+
+        if (ngx_http_unit_error_header(r, "Retry-After", &value) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    if (ctx->retry_after && row->status == NGX_HTTP_TOO_MANY_REQUESTS) {
+
+        p = ngx_pnalloc(r->pool, NGX_TIME_T_LEN);
+        if (p == NULL) {
+            return NGX_ERROR;
+        }
+
+        value.data = p;
+        value.len = ngx_sprintf(p, "%T", ctx->retry_after) - p;
 
         if (ngx_http_unit_error_header(r, "Retry-After", &value) != NGX_OK) {
             return NGX_ERROR;

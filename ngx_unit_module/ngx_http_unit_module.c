@@ -99,6 +99,20 @@ static ngx_command_t  ngx_http_unit_commands[] = {
       offsetof(ngx_http_unit_loc_conf_t, sandbox),
       NULL },
 
+    { ngx_string("unit_limits"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_unit_loc_conf_t, limits),
+      NULL },
+
+    { ngx_string("unit_token_handoff"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_unit_conf_names,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_unit_loc_conf_t, handoff_names),
+      NULL },
+
     { ngx_string("unit_token_scopes"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_enum_slot,
@@ -310,10 +324,12 @@ ngx_http_unit_create_loc_conf(ngx_conf_t *cf)
      *
      *     conf->rules = NULL;
      *     conf->headers = NULL;
+     *     conf->handoff = { { 0, 0 } };
      */
 
     conf->enable = NGX_CONF_UNSET;
     conf->sandbox = NGX_CONF_UNSET;
+    conf->limits = NGX_CONF_UNSET;
     conf->token_scopes = NGX_CONF_UNSET_UINT;
     conf->log_level = NGX_CONF_UNSET_UINT;
     conf->token_wait = NGX_CONF_UNSET_MSEC;
@@ -322,6 +338,7 @@ ngx_http_unit_create_loc_conf(ngx_conf_t *cf)
     conf->deny = NGX_CONF_UNSET_PTR;
     conf->require_2fa = NGX_CONF_UNSET_PTR;
     conf->pass_headers = NGX_CONF_UNSET_PTR;
+    conf->handoff_names = NGX_CONF_UNSET_PTR;
 
     return conf;
 }
@@ -338,6 +355,7 @@ ngx_http_unit_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 
     ngx_conf_merge_value(conf->enable, prev->enable, 0);
     ngx_conf_merge_value(conf->sandbox, prev->sandbox, 0);
+    ngx_conf_merge_value(conf->limits, prev->limits, 1);
     ngx_conf_merge_uint_value(conf->token_scopes, prev->token_scopes,
                               NGX_HTTP_UNIT_SCOPES_MINIMAL);
     ngx_conf_merge_uint_value(conf->log_level, prev->log_level, NGX_LOG_INFO);
@@ -347,10 +365,13 @@ ngx_http_unit_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_ptr_value(conf->deny, prev->deny, NULL);
     ngx_conf_merge_ptr_value(conf->require_2fa, prev->require_2fa, NULL);
     ngx_conf_merge_ptr_value(conf->pass_headers, prev->pass_headers, NULL);
+    ngx_conf_merge_ptr_value(conf->handoff_names, prev->handoff_names, NULL);
 
     umcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_unit_module);
 
-    if (ngx_http_unit_conf_rules(cf, umcf, conf) != NGX_OK) {
+    if (ngx_http_unit_conf_rules(cf, umcf, conf) != NGX_OK
+        || ngx_http_unit_conf_handoff(cf, umcf, conf) != NGX_OK)
+    {
         return NGX_CONF_ERROR;
     }
 

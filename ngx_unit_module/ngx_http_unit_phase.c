@@ -15,6 +15,7 @@
 #include "ngx_http_unit_header.h"
 #include "ngx_http_unit_phase.h"
 #include "ngx_http_unit_token.h"
+#include "ngx_http_unit_two_factor.h"
 
 
 /*
@@ -47,6 +48,9 @@ static ngx_int_t ngx_http_unit_phase_body(ngx_http_request_t *r,
 static ngx_int_t ngx_http_unit_phase_decide(ngx_http_request_t *r,
     ngx_http_unit_ctx_t *ctx, ngx_http_unit_code_e *code,
     const char **reason);
+static ngx_int_t ngx_http_unit_phase_token(ngx_http_request_t *r,
+    ngx_http_unit_ctx_t *ctx, ngx_http_unit_code_e *code,
+    const char **reason);
 static ngx_int_t ngx_http_unit_phase_forward(ngx_http_request_t *r,
     ngx_http_unit_ctx_t *ctx, ngx_http_unit_code_e *code,
     const char **reason);
@@ -62,7 +66,7 @@ static const ngx_http_unit_phase_step_pt  ngx_http_unit_phase_steps[] = {
     ngx_http_unit_phase_precheck,
     ngx_http_unit_phase_body,
     ngx_http_unit_phase_decide,
-    ngx_http_unit_token,
+    ngx_http_unit_phase_token,
     ngx_http_unit_phase_forward
 };
 
@@ -410,16 +414,22 @@ ngx_http_unit_phase_decide(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
         return NGX_DECLINED;
     }
 
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_unit_phase_token(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
+    ngx_http_unit_code_e *code, const char **reason)
+{
     if (ctx->operation->serve != NGX_HTTP_UNIT_SERVE_PROXY) {
 
-        /* the token calls are ours and never passed on: see issue 3 */
+        /* these are answered here and never passed on */
 
-        *code = NGX_HTTP_UNIT_OPERATION_NOT_ALLOWED;
-        *reason = "two_factor_not_available";
-        return NGX_DECLINED;
+        return ngx_http_unit_two_factor(r, ctx, code, reason);
     }
 
-    return NGX_OK;
+    return ngx_http_unit_token(r, ctx, code, reason);
 }
 
 

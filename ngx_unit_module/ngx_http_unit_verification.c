@@ -1,0 +1,328 @@
+
+/*
+ * POST /customers/ID/token/verification: Unit sends a code to the user's
+ * phone; the client gets a handle instead of Unit's verification token.
+ */
+
+
+#include "ngx_http_unit_limit.h"
+#include "ngx_http_unit_two_factor.h"
+
+
+static ngx_uint_t ngx_http_unit_verification_valid(json_t *attributes,
+    const char **reason);
+static ngx_uint_t ngx_http_unit_verification_phone(json_t *phone);
+static ngx_uint_t ngx_http_unit_verification_digits(json_t *value,
+    size_t min, size_t max);
+static void ngx_http_unit_verification_done(ngx_http_unit_fetch_t *fetch);
+static ngx_int_t ngx_http_unit_verification_token(ngx_http_unit_fetch_t *fetch,
+    ngx_str_t *token);
+static ngx_int_t ngx_http_unit_verification_answer(
+    ngx_http_unit_two_factor_t *tf, u_char *handle);
+
+
+static const char  *ngx_http_unit_verification_attributes[] = {
+    "channel", "phone", "appHash", "language", NULL
+};
+
+
+/* of Unit's OpenAPI description */
+static const char  *ngx_http_unit_verification_languages[] = {
+    "af", "ar", "ca", "cs", "da", "de", "el", "en", "en-GB", "es", "et", "fi",
+    "fr", "he", "hi", "hr", "hu", "id", "it", "ja", "kn", "ko", "mr", "ms",
+    "nb", "nl", "pl", "pt", "pt-BR", "ro", "ru", "sk", "sv", "te", "th", "tl",
+    "tr", "vi", "zh", "zh-CN", "zh-HK", NULL
+};
+
+
+ngx_int_t
+ngx_http_unit_verification(ngx_http_request_t *r,
+    ngx_http_unit_two_factor_t *tf, ngx_http_unit_code_e *code,
+    const char **reason)
+{
+    json_t               *root, *attributes;
+    ngx_int_t             rc;
+    ngx_http_unit_ctx_t  *ctx;
+
+    ctx = tf->ctx;
+
+    if (ctx->identity.partner->two_factor_jwt) {
+        *code = NGX_HTTP_UNIT_OPERATION_NOT_ALLOWED;
+        *reason = "two_factor_jwt";
+        return NGX_DECLINED;
+    }
+
+    attributes = ngx_http_unit_two_factor_attributes(ctx,
+                                      "customerTokenVerification",
+                                      ngx_http_unit_verification_attributes,
+                                      &root, code, reason);
+    if (attributes == NULL) {
+        return NGX_DECLINED;
+    }
+
+    if (!ngx_http_unit_verification_valid(attributes, reason)) {
+        json_decref(root);
+        return NGX_DECLINED;
+    }
+
+    rc = NGX_OK;
+
+    if (ctx->ulcf->limits) {
+        rc = ngx_http_unit_limit_start(ctx->umcf->shm, &ctx->customer,
+                                       r->connection->sockaddr,
+                                       &ctx->retry_after);
+    }
+
+    if (rc == NGX_DECLINED) {
+        *code = NGX_HTTP_UNIT_TWO_FACTOR_LIMITED;
+        *reason = "verification_starts";
+
+    } else if (rc == NGX_OK) {
+
+        /* type and attributes are known to be what they should be */
+
+        rc = ngx_http_unit_two_factor_send(r, tf, "/token/verification", root,
+                                           ngx_http_unit_verification_done);
+    }
+
+    json_decref(root);
+
+    return rc;
+}
+
+
+static ngx_uint_t
+ngx_http_unit_verification_valid(json_t *attributes, const char **reason)
+{
+    json_t       *value;
+    ngx_uint_t    sms;
+    const char   *s, **language;
+
+    value = json_object_get(attributes, "channel");
+    s = json_string_value(value);
+
+    sms = (s && ngx_strcmp(s, "sms") == 0);
+
+    if (!sms && (s == NULL || ngx_strcmp(s, "call") != 0)) {
+        *reason = "verification_channel";
+        return 0;
+    }
+
+    value = json_object_get(attributes, "phone");
+
+    if (value && !ngx_http_unit_verification_phone(value)) {
+        *reason = "verification_phone";
+        return 0;
+    }
+
+    value = json_object_get(attributes, "appHash");
+
+    if (value
+        && (!sms || !json_is_string(value) || json_string_length(value) != 11))
+    {
+        *reason = "verification_app_hash";
+        return 0;
+    }
+
+    value = json_object_get(attributes, "language");
+
+    if (value == NULL) {
+        return 1;
+    }
+
+    s = json_string_value(value);
+
+    for (language = ngx_http_unit_verification_languages;
+         s && *language;
+         language++)
+    {
+        if (ngx_strcmp(*language, s) == 0) {
+            return 1;
+        }
+    }
+
+    *reason = "verification_language";
+
+    return 0;
+}
+
+
+static ngx_uint_t
+ngx_http_unit_verification_phone(json_t *phone)
+{
+    return json_is_object(phone)
+           && json_object_size(phone) == 2
+           && ngx_http_unit_verification_digits(
+                                 json_object_get(phone, "countryCode"), 1, 3)
+           && ngx_http_unit_verification_digits(
+                                 json_object_get(phone, "number"), 4, 15);
+}
+
+
+static ngx_uint_t
+ngx_http_unit_verification_digits(json_t *value, size_t min, size_t max)
+{
+    size_t       i, len;
+    const char  *s;
+
+    s = json_string_value(value);
+    len = json_string_length(value);
+
+    if (s == NULL || len < min || len > max) {
+        return 0;
+    }
+
+    for (i = 0; i < len; i++) {
+        if (s[i] < '0' || s[i] > '9') {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
+/* in the context of the subrequest: also when the client has gone */
+
+static void
+ngx_http_unit_verification_done(ngx_http_unit_fetch_t *fetch)
+{
+    u_char                       handle[NGX_HTTP_UNIT_HANDLE_LEN];
+    ngx_int_t                    rc;
+    ngx_str_t                    token;
+    ngx_http_unit_ctx_t         *ctx;
+    ngx_http_unit_two_factor_t  *tf;
+
+    tf = fetch->data;
+    ctx = tf->ctx;
+
+    rc = NGX_DECLINED;
+
+    if (fetch->error == NGX_HTTP_UNIT_FETCH_OK
+        && (fetch->status == NGX_HTTP_CREATED || fetch->status == NGX_HTTP_OK))
+    {
+        rc = ngx_http_unit_verification_token(fetch, &token);
+    }
+
+    if (rc == NGX_DECLINED) {
+
+        if (!ngx_http_unit_two_factor_failed(tf)) {
+
+            /* a phone that is not the customer's, say */
+
+            tf->code = NGX_HTTP_UNIT_INVALID_BODY;
+            tf->reason = "verification_refused";
+        }
+
+        /* refused means that no message was sent: the user may try again */
+
+        if (ctx->ulcf->limits
+            && fetch->error == NGX_HTTP_UNIT_FETCH_OK
+            && fetch->status >= NGX_HTTP_BAD_REQUEST)
+        {
+            ngx_http_unit_limit_undo(ctx->umcf->shm, &ctx->customer,
+                                     ctx->request->connection->sockaddr);
+        }
+
+        ngx_log_error(NGX_LOG_ERR, ctx->request->connection->log, 0,
+                      "unit verification: not started, status %ui, id: %V",
+                      fetch->status, &ctx->request_id);
+        return;
+    }
+
+    if (rc == NGX_OK) {
+        rc = ngx_http_unit_handle_create(ctx->umcf->shm, tf->owner, &token,
+                                         handle);
+
+        ngx_explicit_memzero(token.data, token.len);
+
+        if (rc == NGX_DECLINED) {
+            tf->code = NGX_HTTP_UNIT_TWO_FACTOR_LIMITED;
+            tf->reason = "zone_full";
+            ctx->retry_after = 60;
+            return;
+        }
+    }
+
+    if (rc != NGX_OK
+        || ngx_http_unit_verification_answer(tf, handle) != NGX_OK)
+    {
+        tf->code = NGX_HTTP_UNIT_INTERNAL_ERROR;
+    }
+}
+
+
+static ngx_int_t
+ngx_http_unit_verification_token(ngx_http_unit_fetch_t *fetch,
+    ngx_str_t *token)
+{
+    size_t                       len;
+    json_t                      *root, *value;
+    ngx_int_t                    rc;
+    json_error_t                 error;
+    ngx_http_unit_two_factor_t  *tf;
+
+    tf = fetch->data;
+
+    root = json_loadb((char *) fetch->answer.data, fetch->answer.len,
+                      JSON_REJECT_DUPLICATES, &error);
+    if (root == NULL) {
+        return NGX_DECLINED;
+    }
+
+    value = json_object_get(json_object_get(json_object_get(root, "data"),
+                                            "attributes"),
+                            "verificationToken");
+
+    len = json_string_length(value);
+    rc = NGX_DECLINED;
+
+    if (json_is_string(value) && len) {
+
+        rc = NGX_ERROR;
+        token->data = ngx_pnalloc(tf->ctx->request->pool, len);
+
+        if (token->data) {
+            ngx_memcpy(token->data, json_string_value(value), len);
+            token->len = len;
+            rc = NGX_OK;
+        }
+
+        ngx_explicit_memzero((void *) json_string_value(value), len);
+    }
+
+    json_decref(root);
+
+    ngx_explicit_memzero(fetch->answer.data, fetch->answer.len);
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_http_unit_verification_answer(ngx_http_unit_two_factor_t *tf,
+    u_char *handle)
+{
+    u_char  *p;
+
+    static const char  head[] =
+        "{\"data\":{\"type\":\"customerTokenVerification\",\"attributes\":"
+        "{\"verificationToken\":\"";
+    static const char  tail[] = "\"}}}";
+
+    p = ngx_pnalloc(tf->ctx->request->pool,
+                    sizeof(head) + NGX_HTTP_UNIT_HANDLE_LEN + sizeof(tail));
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    tf->answer.data = p;
+
+    p = ngx_cpymem(p, head, sizeof(head) - 1);
+    p = ngx_cpymem(p, handle, NGX_HTTP_UNIT_HANDLE_LEN);
+    p = ngx_cpymem(p, tail, sizeof(tail) - 1);
+
+    tf->answer.len = p - tf->answer.data;
+
+    return NGX_OK;
+}
