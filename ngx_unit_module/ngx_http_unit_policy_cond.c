@@ -380,6 +380,7 @@ ngx_http_unit_policy_same_match(const ngx_http_unit_policy_match_t *a,
 
     for (i = 0; i < a->nconds; i++) {
         ca = &a->conds[i];
+        cb = NULL;
 
         for (j = 0; j < b->nconds; j++) {
             cb = &b->conds[j];
