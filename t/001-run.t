@@ -35,7 +35,8 @@ sub pid {
 	return $pid;
 }
 
-sub alive { my $pid = pid($_[0]); return $pid && -e "/proc/$pid" }
+# A process that has ended may stay as a zombie until init has seen to it.
+sub runs { return length UnitGateway::slurp("/proc/$_[0]/cmdline") }
 
 sub status {
 	my ($path) = @_;
@@ -57,7 +58,7 @@ is($rc, 0, 'nothing to stop is no error');
 
 ($rc, my $printed) = run('script/run --detach');
 is($rc, 0, '--detach') or die $printed;
-ok(alive($_), "the pid of $_ is recorded") for qw(nginx sandbox);
+ok(runs(pid($_)), "the pid of $_ is recorded") for qw(nginx sandbox);
 
 my @calls = $printed =~ /^(curl .*)$/mg;
 is(@calls, 3, 'three calls are printed');
@@ -118,7 +119,7 @@ $control->customers(3);
 ($rc, $text) = run('script/run --restart-gateway');
 is($rc, 0, '--restart-gateway') or diag $text;
 isnt(pid('nginx'), $nginx, 'another nginx');
-ok(!-e "/proc/$nginx", 'the old one has gone');
+ok(!runs($nginx), 'the old one has gone');
 is(pid('sandbox'), $sandbox, 'the same sandbox');
 is($control->counter('customers_created'), 3, 'with its state');
 (undef, $text) = run("$calls[0] -s");
@@ -142,18 +143,18 @@ ok(!-e "$dir/run/nginx.pid", 'the gateway has gone');
 kill TERM => $bystander;
 waitpid $bystander, 0;
 kill TERM => $sandbox;
-ok(wait_until(10, sub { !-e "/proc/$sandbox" }), 'the sandbox ends at TERM');
+ok(wait_until(10, sub { !runs($sandbox) }), 'the sandbox ends at TERM');
 
 # -- foreground ------------------------------------------------------------------
 
 my $run = UnitGateway::Process->start(name => 'script/run', output => "$dir/output", command => ['script/run']);
-ok(wait_until(60, sub { `cat $dir/output` =~ /no\.such\.token/ || !$run->alive }), 'in the foreground it prints the calls');
+ok(wait_until(60, sub { UnitGateway::slurp("$dir/output") =~ /no\.such\.token/ || !$run->alive }), 'in the foreground it prints the calls');
 ok($run->alive, 'and stays');
 ($nginx, $sandbox) = (pid('nginx'), pid('sandbox'));
 is(status('/accounts'), 401, 'the gateway answers');
 ok($run->stop(INT => 30), 'Ctrl-C ends it');
 is($run->status, 0, 'without an error');
-ok(!-e "/proc/$_", "and with it process $_") for $nginx, $sandbox;
+ok(!runs($_), "and with it process $_") for $nginx, $sandbox;
 
 open $fh, '<', "$dir/run/logs/error.log" or die $!;
 my @bad = grep { /\[(?:alert|emerg|crit|error)\]/ } <$fh>;
