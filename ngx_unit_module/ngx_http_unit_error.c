@@ -7,6 +7,7 @@
 #include "ngx_http_unit.h"
 #include "ngx_http_unit_error.h"
 #include "ngx_http_unit_header.h"
+#include "ngx_http_unit_two_factor.h"
 
 
 /* as long as a refusal is remembered, in seconds */
@@ -17,6 +18,8 @@ static ngx_int_t ngx_http_unit_error_send(ngx_http_request_t *r,
     ngx_uint_t status, ngx_str_t *body);
 static ngx_int_t ngx_http_unit_error_document(ngx_http_request_t *r,
     ngx_http_unit_code_e code, ngx_uint_t status, ngx_str_t *body);
+static void ngx_http_unit_error_scopes(ngx_http_unit_ctx_t *ctx,
+    ngx_str_t *names);
 static ngx_int_t ngx_http_unit_error_headers(ngx_http_request_t *r,
     ngx_http_unit_ctx_t *ctx, ngx_http_unit_code_e code);
 static ngx_int_t ngx_http_unit_error_challenge(ngx_http_request_t *r,
@@ -173,20 +176,30 @@ ngx_http_unit_error_document(ngx_http_request_t *r,
 {
     u_char                      *p;
     size_t                       len;
-    ngx_str_t                   *id;
+    ngx_str_t                   *id, names, more;
     ngx_http_unit_ctx_t         *ctx;
     const ngx_http_unit_code_t  *row;
 
     static const char  format[] =
         "{\"errors\":[{\"id\":\"%V\",\"status\":\"%ui\",\"title\":\"%V\","
-        "\"code\":\"%V\",\"detail\":\"%V\"}]}";
+        "\"code\":\"%V\",\"detail\":\"%V\"%V}]}";
 
     ctx = ngx_http_unit_get_ctx(r);
     row = ngx_http_unit_code(code);
     id = &ctx->request_id;
 
+    ngx_str_set(&more, "");
+
+    if (code == NGX_HTTP_UNIT_TWO_FACTOR_REQUIRED) {
+        ngx_http_unit_error_scopes(ctx, &names);
+
+        if (ngx_http_unit_two_factor_hint(r, ctx, &names, &more) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
     len = sizeof(format) + id->len + NGX_INT_T_LEN + row->title.len
-          + row->name.len + row->detail.len;
+          + row->name.len + row->detail.len + more.len;
 
     p = ngx_pnalloc(r->pool, len);
     if (p == NULL) {
@@ -195,10 +208,40 @@ ngx_http_unit_error_document(ngx_http_request_t *r,
 
     body->data = p;
     body->len = ngx_snprintf(p, len, format, id, status, &row->title,
-                             &row->name, &row->detail)
+                             &row->name, &row->detail, &more)
                 - p;
 
     return NGX_OK;
+}
+
+
+/* the scopes that are missing, separated by spaces; empty: none in particular */
+
+static void
+ngx_http_unit_error_scopes(ngx_http_unit_ctx_t *ctx, ngx_str_t *names)
+{
+    ngx_int_t  n;
+
+    /* those that a token was asked for */
+
+    if (ctx->challenge.len) {
+        *names = ctx->challenge;
+        return;
+    }
+
+    /* one that is not the caller's was not chosen: tell the narrowest */
+
+    n = ctx->verdict.scope;
+
+    if (n < 0 && ctx->operation && ctx->operation->nscopes) {
+        n = (ngx_int_t) ctx->operation->scopes[0];
+    }
+
+    ngx_str_null(names);
+
+    if (n >= 0) {
+        *names = ngx_http_unit_policy_scope(ctx->umcf->policy, n)->name;
+    }
 }
 
 
@@ -261,11 +304,10 @@ static ngx_int_t
 ngx_http_unit_error_challenge(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
     ngx_http_unit_code_e code, ngx_str_t *value)
 {
-    size_t            len;
-    u_char           *p;
-    ngx_int_t         n;
-    const char       *format;
-    const ngx_str_t  *scope;
+    size_t       len;
+    u_char      *p;
+    ngx_str_t    names;
+    const char  *format;
 
     switch (code) {
 
@@ -293,15 +335,9 @@ ngx_http_unit_error_challenge(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
         return NGX_OK;
     }
 
-    /* one that is not the caller's was not chosen: tell the narrowest */
+    ngx_http_unit_error_scopes(ctx, &names);
 
-    n = ctx->verdict.scope;
-
-    if (n < 0 && ctx->operation && ctx->operation->nscopes) {
-        n = (ngx_int_t) ctx->operation->scopes[0];
-    }
-
-    if (n < 0) {
+    if (names.len == 0) {
 
         /* an empty list is not valid (RFC 6750 3) */
 
@@ -315,9 +351,7 @@ ngx_http_unit_error_challenge(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
         return NGX_OK;
     }
 
-    scope = &ngx_http_unit_policy_scope(ctx->umcf->policy, n)->name;
-
-    len = ngx_strlen(format) + scope->len;
+    len = ngx_strlen(format) + names.len;
 
     p = ngx_pnalloc(r->pool, len);
     if (p == NULL) {
@@ -325,7 +359,7 @@ ngx_http_unit_error_challenge(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
     }
 
     value->data = p;
-    value->len = ngx_snprintf(p, len, format, scope) - p;
+    value->len = ngx_snprintf(p, len, format, &names) - p;
 
     return NGX_OK;
 }

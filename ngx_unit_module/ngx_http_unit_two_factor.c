@@ -18,6 +18,8 @@ static ngx_int_t ngx_http_unit_two_factor_status(ngx_http_request_t *r,
     ngx_http_unit_two_factor_t *tf);
 static ngx_int_t ngx_http_unit_two_factor_forget(ngx_http_request_t *r,
     ngx_http_unit_two_factor_t *tf);
+static size_t ngx_http_unit_two_factor_list_len(ngx_str_t *names);
+static u_char *ngx_http_unit_two_factor_list(u_char *p, ngx_str_t *names);
 
 
 ngx_int_t
@@ -187,6 +189,85 @@ failed:
 
 
 ngx_int_t
+ngx_http_unit_two_factor_hint(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
+    ngx_str_t *names, ngx_str_t *members)
+{
+    u_char  *p;
+    size_t   len;
+
+    static const char  about[] =
+        ",\"links\":{\"about\":\"/customers/%V/token/verification\"}";
+    static const char  meta[] = ",\"meta\":{\"scopes\":";
+
+    /* ids are checked where they come from: nothing in them needs escaping */
+
+    len = sizeof(about) + ctx->customer.len + sizeof(meta)
+          + ngx_http_unit_two_factor_list_len(names) + sizeof("}");
+
+    p = ngx_pnalloc(r->pool, len);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    members->data = p;
+
+    if (!ctx->identity.partner->two_factor_jwt) {
+        p = ngx_snprintf(p, len, about, &ctx->customer);
+    }
+
+    p = ngx_cpymem(p, meta, sizeof(meta) - 1);
+    p = ngx_http_unit_two_factor_list(p, names);
+    *p++ = '}';
+
+    members->len = p - members->data;
+
+    return NGX_OK;
+}
+
+
+/* each name grows by two quotes and a comma at most */
+
+static size_t
+ngx_http_unit_two_factor_list_len(ngx_str_t *names)
+{
+    return sizeof("[\"\"]") + 3 * names->len;
+}
+
+
+/* names separated by spaces as a list in JSON; they are of our table */
+
+static u_char *
+ngx_http_unit_two_factor_list(u_char *p, ngx_str_t *names)
+{
+    size_t  i;
+
+    *p++ = '[';
+
+    for (i = 0; i < names->len; i++) {
+
+        if (i == 0) {
+            *p++ = '"';
+        }
+
+        if (names->data[i] == ' ') {
+            p = ngx_cpymem(p, "\",\"", 3);
+
+        } else {
+            *p++ = names->data[i];
+        }
+    }
+
+    if (names->len) {
+        *p++ = '"';
+    }
+
+    *p++ = ']';
+
+    return p;
+}
+
+
+ngx_int_t
 ngx_http_unit_two_factor_send(ngx_http_request_t *r,
     ngx_http_unit_two_factor_t *tf, const char *tail, json_t *body,
     void (*handler)(ngx_http_unit_fetch_t *fetch))
@@ -316,8 +397,8 @@ ngx_http_unit_two_factor_status(ngx_http_request_t *r,
 
     static const char  head[] =
         "{\"data\":{\"type\":\"customerTokenStatus\",\"attributes\":"
-        "{\"scopes\":[";
-    static const char  tail[] = "],\"verified\":%s,\"expiresIn\":%T}}}";
+        "{\"scopes\":";
+    static const char  tail[] = ",\"verified\":%s,\"expiresIn\":%T}}}";
 
     ctx = tf->ctx;
 
@@ -353,10 +434,8 @@ ngx_http_unit_two_factor_status(ngx_http_request_t *r,
         return NGX_ERROR;
     }
 
-    /* each name grows by two quotes and a comma in place of the space */
-
-    len = sizeof(head) + sizeof(tail) + 3 * names.len + sizeof("false")
-          + NGX_TIME_T_LEN;
+    len = sizeof(head) + sizeof(tail) + sizeof("false") + NGX_TIME_T_LEN
+          + ngx_http_unit_two_factor_list_len(&names);
 
     p = ngx_pnalloc(r->pool, len);
     if (p == NULL) {
@@ -367,22 +446,7 @@ ngx_http_unit_two_factor_status(ngx_http_request_t *r,
     last = p + len;
 
     p = ngx_cpymem(p, head, sizeof(head) - 1);
-
-    if (names.len) {
-        *p++ = '"';
-
-        for (len = 0; len < names.len; len++) {
-
-            if (names.data[len] == ' ') {
-                p = ngx_cpymem(p, "\",\"", 3);
-
-            } else {
-                *p++ = names.data[len];
-            }
-        }
-
-        *p++ = '"';
-    }
+    p = ngx_http_unit_two_factor_list(p, &names);
 
     p = ngx_slprintf(p, last, tail, verified && req.ttl ? "true" : "false",
                      seconds);

@@ -50,6 +50,19 @@ ngx_int_t ngx_http_unit_two_factor(ngx_http_request_t *r,
     const char **reason);
 
 /*
+ * The members that the error document of two_factor_required has besides the
+ * usual ones: the scopes, and a link to the call that starts a verification
+ * (none where the identity provider does it).
+ *
+ *   names    of scopes, separated by spaces, may be empty
+ *   members  out, in the request's pool: begins with a comma, or is empty
+ *
+ * NGX_OK or NGX_ERROR
+ */
+ngx_int_t ngx_http_unit_two_factor_hint(ngx_http_request_t *r,
+    ngx_http_unit_ctx_t *ctx, ngx_str_t *names, ngx_str_t *members);
+
+/*
  * The attributes of the request body.  The body is strict JSON already.
  *
  *   type   what data.type has to be
