@@ -154,6 +154,10 @@ ngx_http_unit_keys_free(void *data)
     ngx_http_unit_keys_t  *keys = data;
 
     if (keys->set) {
+
+        /* its log was that of the cycle before, which a reload has freed */
+        keys->set->pool->log = ngx_cycle->log;
+
         ngx_destroy_pool(keys->set->pool);
         keys->set = NULL;
     }

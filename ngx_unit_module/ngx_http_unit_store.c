@@ -28,6 +28,9 @@ static ngx_int_t ngx_http_unit_store_acquire(void *store,
     ngx_http_unit_store_req_t *req);
 static ngx_http_unit_shm_node_t *ngx_http_unit_store_find_locked(
     ngx_http_unit_shm_t *shm, ngx_http_unit_store_req_t *req);
+static ngx_uint_t ngx_http_unit_store_refresh_locked(
+    ngx_http_unit_shm_t *shm, ngx_http_unit_store_req_t *req,
+    ngx_http_unit_shm_node_t *node);
 static ngx_uint_t ngx_http_unit_store_lease_locked(ngx_http_unit_shm_t *shm,
     ngx_http_unit_store_req_t *req);
 static ngx_http_unit_shm_node_t *ngx_http_unit_store_own_locked(
@@ -94,9 +97,7 @@ ngx_http_unit_store_acquire(void *store, ngx_http_unit_store_req_t *req)
 
         if (refresh
             && (ngx_msec_int_t) (refresh - ngx_current_msec) <= 0
-            && ngx_http_unit_shm_find_locked(shm, NGX_HTTP_UNIT_SHM_REFUSAL,
-                                             req->key, req->scopes.w)
-               == NULL
+            && ngx_http_unit_store_refresh_locked(shm, req, node)
             && ngx_http_unit_store_lease_locked(shm, req))
         {
             req->refresh = 1;
@@ -185,9 +186,10 @@ ngx_http_unit_store_find_locked(ngx_http_unit_shm_t *shm,
     ngx_http_unit_store_req_t *req)
 {
     ngx_uint_t                 n, best;
-    ngx_http_unit_scopes_t     scopes;
+    ngx_http_unit_scopes_t     scopes, *need;
     ngx_http_unit_shm_node_t  *node, *found;
 
+    need = ngx_http_unit_scopes_empty(&req->need) ? &req->scopes : &req->need;
     best = NGX_HTTP_UNIT_SCOPE_MAX + 1;
     found = NULL;
 
@@ -198,7 +200,7 @@ ngx_http_unit_store_find_locked(ngx_http_unit_shm_t *shm,
         scopes.w[0] = node->tag[0];
         scopes.w[1] = node->tag[1];
 
-        if (!ngx_http_unit_scopes_cover(&scopes, &req->scopes)) {
+        if (!ngx_http_unit_scopes_cover(&scopes, need)) {
             continue;
         }
 
@@ -211,6 +213,29 @@ ngx_http_unit_store_find_locked(ngx_http_unit_shm_t *shm,
     }
 
     return found;
+}
+
+
+/* is it time to replace this record: nobody does it, or has failed just now */
+
+static ngx_uint_t
+ngx_http_unit_store_refresh_locked(ngx_http_unit_shm_t *shm,
+    ngx_http_unit_store_req_t *req, ngx_http_unit_shm_node_t *node)
+{
+    ngx_http_unit_shm_node_t  *same;
+
+    /* what would be made may be there already, with more scopes than this */
+
+    same = ngx_http_unit_shm_find_locked(shm, req->class, req->key,
+                                         req->scopes.w);
+
+    return (same == NULL || same == node)
+           && ngx_http_unit_shm_find_locked(shm, NGX_HTTP_UNIT_SHM_REFUSAL,
+                                            req->key, req->scopes.w)
+              == NULL
+           && ngx_http_unit_shm_find_locked(shm, NGX_HTTP_UNIT_SHM_LEASE,
+                                            req->key, req->scopes.w)
+              == NULL;
 }
 
 

@@ -35,8 +35,10 @@ struct ngx_http_unit_store_req_s {
     /* which record */
     ngx_http_unit_shm_class_e       class;
     const u_char                   *key;      /* 32 bytes, must stay valid */
-    ngx_http_unit_scopes_t          scopes;   /* a record that covers these
-                                                 will do; none: zero */
+    ngx_http_unit_scopes_t          scopes;   /* of the record that put()
+                                                 keeps, and of the lease */
+    ngx_http_unit_scopes_t          need;     /* a record that covers these
+                                                 will do; zero: scopes */
 
     /* the record, in put() and out of acquire() */
     ngx_pool_t                     *pool;     /* for value */

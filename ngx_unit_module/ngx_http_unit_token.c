@@ -49,6 +49,21 @@ ngx_http_unit_token(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
 
     ngx_http_unit_token_scopes(ctx, &scopes);
 
+    if (ctx->flight == NULL) {
+        ctx->flight = ngx_http_unit_token_flight(r, ctx, 0, &scopes);
+
+        if (ctx->flight == NULL) {
+            return NGX_ERROR;
+        }
+
+        /* more may be minted than is needed */
+
+        if (ctx->verdict.scope >= 0) {
+            ngx_http_unit_scopes_add(&ctx->flight->req.need,
+                                     ctx->verdict.scope);
+        }
+    }
+
     rc = ngx_http_unit_token_customer(r, ctx, &scopes, &req, code);
 
     if (rc != NGX_OK) {
@@ -275,7 +290,8 @@ ngx_http_unit_token_key(ngx_http_unit_ctx_t *ctx, ngx_uint_t verified,
     ngx_str_t  fields[7];
 
     ngx_str_set(&fields[0], "token");
-    fields[1] = ctx->identity.partner->name;
+    fields[1].data = ctx->identity.partner->fingerprint;
+    fields[1].len = NGX_HTTP_UNIT_SHA256_LEN;
     fields[2] = ctx->identity.subject;
     fields[3] = ctx->identity.session;
     fields[4] = ctx->customer;
