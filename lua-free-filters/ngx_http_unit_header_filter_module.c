@@ -9,6 +9,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 #include "ngx_http_unit.h"
+#include "ngx_http_unit_idem.h"
 
 
 static ngx_int_t ngx_http_unit_header_filter(ngx_http_request_t *r);
@@ -89,6 +90,10 @@ ngx_http_unit_header_filter(ngx_http_request_t *r)
 
     if (!ctx->answered) {
         ngx_http_unit_header_filter_clean(r, ctx);
+
+        if (ngx_http_unit_idem_header(r, ctx) != NGX_OK) {
+            return NGX_ERROR;
+        }
     }
 
     /* answers about somebody's money belong into no cache */

@@ -19,6 +19,7 @@
 #include "ngx_http_unit_crypto.h"
 #include "ngx_http_unit_file.h"
 #include "ngx_http_unit_flight.h"
+#include "ngx_http_unit_idem_key.h"
 #include "ngx_http_unit_json.h"
 #include "ngx_http_unit_jwk.h"
 #include "ngx_http_unit_jwt.h"
@@ -49,6 +50,7 @@
 typedef struct ngx_http_unit_keys_s  ngx_http_unit_keys_t;
 typedef struct ngx_http_unit_ctx_s   ngx_http_unit_ctx_t;
 typedef struct ngx_http_unit_two_factor_s  ngx_http_unit_two_factor_t;
+typedef struct ngx_http_unit_idem_s  ngx_http_unit_idem_t;
 
 
 typedef struct {
@@ -86,6 +88,7 @@ typedef struct {
     const ngx_http_unit_store_t *store;
     ngx_http_unit_policy_t      *policy;
     ngx_http_unit_secret_t      *org_token;    /* run-time state */
+    ngx_http_unit_idem_secrets_t *secrets;     /* run-time state */
     ngx_str_t                    broker;       /* internal location */
     ngx_array_t                  partners;     /* ngx_http_unit_partner_t */
     ngx_array_t                  files;        /* ngx_http_unit_file_t * */
@@ -100,6 +103,7 @@ typedef struct {
     ngx_flag_t                   sandbox;
     ngx_flag_t                   limits;
     ngx_uint_t                   token_scopes;
+    ngx_uint_t                   idempotency;
     ngx_uint_t                   log_level;
     ngx_msec_t                   token_wait;
     time_t                       token_lifetime;
@@ -123,6 +127,8 @@ typedef enum {
     NGX_HTTP_UNIT_STEP_PRECHECK,
     NGX_HTTP_UNIT_STEP_BODY,
     NGX_HTTP_UNIT_STEP_DECIDE,
+    NGX_HTTP_UNIT_STEP_IDEM,
+    NGX_HTTP_UNIT_STEP_WAIT,
     NGX_HTTP_UNIT_STEP_TOKEN,
     NGX_HTTP_UNIT_STEP_FORWARD,
     NGX_HTTP_UNIT_STEP_DONE
@@ -168,6 +174,7 @@ struct ngx_http_unit_ctx_s {
 
     ngx_http_unit_flight_t         *flight;    /* in progress, or NULL */
     ngx_http_unit_two_factor_t     *two_factor;  /* a token call, or NULL */
+    ngx_http_unit_idem_t           *idem;      /* a write, or NULL */
     ngx_str_t                       challenge; /* scopes to name in it */
     time_t                          retry_after; /* seconds, for 429 */
     ngx_str_t                       token;     /* "Bearer ..." to Unit */
@@ -180,7 +187,10 @@ struct ngx_http_unit_ctx_s {
     ngx_uint_t                      method;    /* of the client's request */
     ngx_str_t                       method_name;
     ngx_uint_t                      token_status;
-    ngx_uint_t                      uri_error;
+    ngx_str_t                       query;     /* as sent upstream */
+    ngx_uint_t                      attempts;  /* begun so far */
+    ngx_msec_t                      deadline;  /* of all attempts */
+    ngx_msec_t                      retry_at;
 
     unsigned                        authenticated:1;
     unsigned                        keys_fetched:1;  /* for an unknown kid */
@@ -188,6 +198,8 @@ struct ngx_http_unit_ctx_s {
     unsigned                        body_waiting:1;
     unsigned                        body_done:1;
     unsigned                        replay:1;  /* redirected after a 401 */
+    unsigned                        retry:1;   /* redirected to try again */
+    unsigned                        retry_waiting:1;
     unsigned                        replayed:1;
     unsigned                        answered:1;  /* by us, not by Unit */
     unsigned                        pinned:1;  /* filter[userId] was added */

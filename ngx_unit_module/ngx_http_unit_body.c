@@ -146,11 +146,10 @@ ngx_http_unit_body_handler(ngx_http_request_t *r)
 
 
 ngx_int_t
-ngx_http_unit_body_scan(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
+ngx_http_unit_body_gather(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
     ngx_http_unit_code_e *code, const char **reason)
 {
     off_t         size;
-    ngx_int_t     rc;
     ngx_chain_t  *cl;
 
     size = 0;
@@ -169,8 +168,20 @@ ngx_http_unit_body_scan(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
         return NGX_DECLINED;
     }
 
-    if (ngx_http_unit_body_collect(r, ctx, size) != NGX_OK) {
-        return NGX_ERROR;
+    return ngx_http_unit_body_collect(r, ctx, size);
+}
+
+
+ngx_int_t
+ngx_http_unit_body_scan(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
+    ngx_http_unit_code_e *code, const char **reason)
+{
+    ngx_int_t  rc;
+
+    rc = ngx_http_unit_body_gather(r, ctx, code, reason);
+
+    if (rc != NGX_OK) {
+        return rc;
     }
 
     ctx->json = ngx_palloc(r->pool, sizeof(ngx_http_unit_json_t));

@@ -34,6 +34,15 @@ ngx_int_t ngx_http_unit_body_read(ngx_http_request_t *r,
     ngx_http_unit_ctx_t *ctx);
 
 /*
+ * Set ctx->body to the body in one piece, whatever it holds.
+ *
+ * NGX_OK, NGX_DECLINED (too large), NGX_ERROR
+ */
+ngx_int_t ngx_http_unit_body_gather(ngx_http_request_t *r,
+    ngx_http_unit_ctx_t *ctx, ngx_http_unit_code_e *code,
+    const char **reason);
+
+/*
  * Set ctx->body to the body in one piece and ctx->json to what policy watches
  * in it.
  *

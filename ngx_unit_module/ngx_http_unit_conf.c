@@ -168,6 +168,73 @@ ngx_http_unit_conf_org_token(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 
 char *
+ngx_http_unit_conf_secret(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_unit_main_conf_t  *umcf = conf;
+
+    ngx_str_t              *value;
+    ngx_http_unit_file_t   *file, **p;
+
+    if (umcf->secrets) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    umcf->secrets = ngx_pcalloc(cf->pool,
+                                sizeof(ngx_http_unit_idem_secrets_t));
+    p = ngx_array_push(&umcf->files);
+
+    if (umcf->secrets == NULL || p == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    file = ngx_http_unit_file_add(cf, &value[1], NGX_HTTP_UNIT_SECRET_MAX,
+                                  ngx_http_unit_idem_key_load, umcf->secrets);
+    if (file == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    *p = file;
+
+    return NGX_CONF_OK;
+}
+
+
+ngx_int_t
+ngx_http_unit_conf_default_secret(ngx_conf_t *cf,
+    ngx_http_unit_main_conf_t *umcf)
+{
+    ngx_str_t                      fields[2];
+    ngx_http_unit_idem_secrets_t  *secrets;
+
+    if (umcf->secrets) {
+        return NGX_OK;
+    }
+
+    secrets = ngx_pcalloc(cf->pool, sizeof(ngx_http_unit_idem_secrets_t));
+    if (secrets == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_str_set(&fields[0], "idempotency-secret");
+    fields[1].data = umcf->org_token->data;
+    fields[1].len = umcf->org_token->len;
+
+    if (ngx_http_unit_sha256(fields, 2, 0, secrets->secret[0].data) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    secrets->secret[0].len = NGX_HTTP_UNIT_SHA256_LEN;
+    secrets->n = 1;
+
+    umcf->secrets = secrets;
+
+    return NGX_OK;
+}
+
+
+char *
 ngx_http_unit_conf_gateway(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_unit_loc_conf_t  *ulcf = conf;

@@ -17,6 +17,8 @@ char *ngx_http_unit_conf_operations(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_unit_conf_org_token(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+char *ngx_http_unit_conf_secret(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 char *ngx_http_unit_conf_gateway(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_unit_conf_names(ngx_conf_t *cf, ngx_command_t *cmd,
@@ -37,6 +39,14 @@ char *ngx_http_unit_conf_partner(ngx_conf_t *cf, ngx_command_t *cmd,
  * fingerprints, what is missing.  NGX_OK or NGX_ERROR
  */
 ngx_int_t ngx_http_unit_conf_partners(ngx_conf_t *cf,
+    ngx_http_unit_main_conf_t *umcf);
+
+/*
+ * Without unit_idempotency_secret_file: a secret made of the organisation
+ * token, which is the same on every node until that token is replaced.
+ * NGX_OK or NGX_ERROR
+ */
+ngx_int_t ngx_http_unit_conf_default_secret(ngx_conf_t *cf,
     ngx_http_unit_main_conf_t *umcf);
 
 /*

@@ -7,6 +7,7 @@
 #include "ngx_http_unit.h"
 #include "ngx_http_unit_error.h"
 #include "ngx_http_unit_header.h"
+#include "ngx_http_unit_retry.h"
 #include "ngx_http_unit_two_factor.h"
 
 
@@ -277,7 +278,10 @@ ngx_http_unit_error_headers(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
         }
     }
 
-    if (ctx->retry_after && row->status == NGX_HTTP_TOO_MANY_REQUESTS) {
+    if (ctx->retry_after
+        && (row->status == NGX_HTTP_TOO_MANY_REQUESTS
+            || row->status == NGX_HTTP_CONFLICT))
+    {
 
         p = ngx_pnalloc(r->pool, NGX_TIME_T_LEN);
         if (p == NULL) {
@@ -443,6 +447,22 @@ ngx_http_unit_error_handler(ngx_http_request_t *r)
     ctx = ngx_http_unit_create_ctx(r);
     if (ctx == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if ((status == NGX_HTTP_BAD_GATEWAY || status == NGX_HTTP_GATEWAY_TIME_OUT)
+        && ctx->step == NGX_HTTP_UNIT_STEP_DONE && !ctx->answered)
+    {
+        ngx_str_null(&body);
+
+        if (ngx_http_unit_retry_plan(r, ctx, 0, &body)) {
+
+            /* as if nothing had happened: this is no error page yet */
+
+            r->err_status = 0;
+            r->error_page = 0;
+
+            return ngx_http_internal_redirect(r, &ctx->uri.path, &ctx->query);
+        }
     }
 
     rc = ngx_http_discard_request_body(r);

@@ -429,6 +429,7 @@ ngx_http_unit_header_uri(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx)
     r->valid_unparsed_uri = 0;
 
     if (!ctx->verdict.pin_user || ctx->pinned) {
+        ctx->query = r->args;
         return NGX_OK;
     }
 
@@ -452,6 +453,7 @@ ngx_http_unit_header_uri(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx)
     r->args.data = p;
     r->args.len = user.len;
 
+    ctx->query = r->args;
     ctx->pinned = 1;
 
     return NGX_OK;

@@ -8,6 +8,7 @@
 #include "ngx_http_unit.h"
 #include "ngx_http_unit_conf.h"
 #include "ngx_http_unit_header.h"
+#include "ngx_http_unit_idem.h"
 #include "ngx_http_unit_phase.h"
 #include "ngx_http_unit_variables.h"
 
@@ -25,6 +26,14 @@ static void ngx_http_unit_ctx_cleanup(void *data);
 static ngx_conf_enum_t  ngx_http_unit_token_scopes[] = {
     { ngx_string("minimal"), NGX_HTTP_UNIT_SCOPES_MINIMAL },
     { ngx_string("ceiling"), NGX_HTTP_UNIT_SCOPES_CEILING },
+    { ngx_null_string, 0 }
+};
+
+
+static ngx_conf_enum_t  ngx_http_unit_idempotency[] = {
+    { ngx_string("off"), NGX_HTTP_UNIT_IDEM_OFF },
+    { ngx_string("on"), NGX_HTTP_UNIT_IDEM_ON },
+    { ngx_string("require"), NGX_HTTP_UNIT_IDEM_REQUIRE },
     { ngx_null_string, 0 }
 };
 
@@ -119,6 +128,20 @@ static ngx_command_t  ngx_http_unit_commands[] = {
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_unit_loc_conf_t, token_scopes),
       &ngx_http_unit_token_scopes },
+
+    { ngx_string("unit_idempotency"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_enum_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_unit_loc_conf_t, idempotency),
+      &ngx_http_unit_idempotency },
+
+    { ngx_string("unit_idempotency_secret_file"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_http_unit_conf_secret,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
 
     { ngx_string("unit_token_lifetime"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
@@ -251,6 +274,7 @@ ngx_http_unit_postconfiguration(ngx_conf_t *cf)
     }
 
     if (ngx_http_unit_conf_partners(cf, umcf) != NGX_OK
+        || ngx_http_unit_conf_default_secret(cf, umcf) != NGX_OK
         || ngx_http_unit_upstream_init(cf) != NGX_OK)
     {
         return NGX_ERROR;
@@ -288,6 +312,7 @@ ngx_http_unit_create_main_conf(ngx_conf_t *cf)
      *     umcf->store = NULL;
      *     umcf->policy = NULL;
      *     umcf->org_token = NULL;
+     *     umcf->secrets = NULL;
      *     umcf->broker = { 0, NULL };
      *     umcf->gateway = { { 0, NULL }, { 0, NULL }, 0 };
      */
@@ -331,6 +356,7 @@ ngx_http_unit_create_loc_conf(ngx_conf_t *cf)
     conf->sandbox = NGX_CONF_UNSET;
     conf->limits = NGX_CONF_UNSET;
     conf->token_scopes = NGX_CONF_UNSET_UINT;
+    conf->idempotency = NGX_CONF_UNSET_UINT;
     conf->log_level = NGX_CONF_UNSET_UINT;
     conf->token_wait = NGX_CONF_UNSET_MSEC;
     conf->token_lifetime = NGX_CONF_UNSET;
@@ -358,6 +384,8 @@ ngx_http_unit_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_value(conf->limits, prev->limits, 1);
     ngx_conf_merge_uint_value(conf->token_scopes, prev->token_scopes,
                               NGX_HTTP_UNIT_SCOPES_MINIMAL);
+    ngx_conf_merge_uint_value(conf->idempotency, prev->idempotency,
+                              NGX_HTTP_UNIT_IDEM_ON);
     ngx_conf_merge_uint_value(conf->log_level, prev->log_level, NGX_LOG_INFO);
     ngx_conf_merge_msec_value(conf->token_wait, prev->token_wait, 5000);
     ngx_conf_merge_sec_value(conf->token_lifetime, prev->token_lifetime, 3600);

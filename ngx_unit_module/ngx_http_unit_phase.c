@@ -13,7 +13,9 @@
 #include "ngx_http_unit_customer.h"
 #include "ngx_http_unit_error.h"
 #include "ngx_http_unit_header.h"
+#include "ngx_http_unit_idem.h"
 #include "ngx_http_unit_phase.h"
+#include "ngx_http_unit_retry.h"
 #include "ngx_http_unit_token.h"
 #include "ngx_http_unit_two_factor.h"
 
@@ -48,6 +50,9 @@ static ngx_int_t ngx_http_unit_phase_body(ngx_http_request_t *r,
 static ngx_int_t ngx_http_unit_phase_decide(ngx_http_request_t *r,
     ngx_http_unit_ctx_t *ctx, ngx_http_unit_code_e *code,
     const char **reason);
+static ngx_int_t ngx_http_unit_phase_wait(ngx_http_request_t *r,
+    ngx_http_unit_ctx_t *ctx, ngx_http_unit_code_e *code,
+    const char **reason);
 static ngx_int_t ngx_http_unit_phase_token(ngx_http_request_t *r,
     ngx_http_unit_ctx_t *ctx, ngx_http_unit_code_e *code,
     const char **reason);
@@ -66,6 +71,8 @@ static const ngx_http_unit_phase_step_pt  ngx_http_unit_phase_steps[] = {
     ngx_http_unit_phase_precheck,
     ngx_http_unit_phase_body,
     ngx_http_unit_phase_decide,
+    ngx_http_unit_idem,
+    ngx_http_unit_phase_wait,
     ngx_http_unit_phase_token,
     ngx_http_unit_phase_forward
 };
@@ -157,7 +164,7 @@ ngx_http_unit_phase_handler(ngx_http_request_t *r)
 static ngx_int_t
 ngx_http_unit_phase_resume(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx)
 {
-    if (!ctx->replay) {
+    if (!ctx->replay && !ctx->retry) {
 
         /*
          * An error_page or the like that leads into a gateway location: what
@@ -168,6 +175,16 @@ ngx_http_unit_phase_resume(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx)
                                    "redirected");
     }
 
+    /* the core's redirect has made a GET of it */
+
+    r->method = ctx->method;
+    r->method_name = ctx->method_name;
+
+    if (ctx->retry) {
+        ctx->step = NGX_HTTP_UNIT_STEP_WAIT;
+        return NGX_OK;
+    }
+
     ctx->replay = 0;
 
     if (ctx->verdict.org) {
@@ -175,13 +192,8 @@ ngx_http_unit_phase_resume(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx)
                                    "organisation_token_refused");
     }
 
-    /* the core's redirect has made a GET of it */
-
-    r->method = ctx->method;
-    r->method_name = ctx->method_name;
-
     ctx->replayed = 1;
-    ctx->step = NGX_HTTP_UNIT_STEP_TOKEN;
+    ctx->step = NGX_HTTP_UNIT_STEP_WAIT;
 
     return NGX_OK;
 }
@@ -370,15 +382,29 @@ static ngx_int_t
 ngx_http_unit_phase_body(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
     ngx_http_unit_code_e *code, const char **reason)
 {
-    if (!ngx_http_unit_policy_needs_body(ctx->route)) {
+    ngx_uint_t  scan;
+
+    scan = ngx_http_unit_policy_needs_body(ctx->route);
+
+    /* a write that is to be recognised when it comes again is read, too */
+
+    if (!scan && !ngx_http_unit_idem_needs_body(r, ctx)) {
         return NGX_OK;
     }
 
     if (!ctx->body_done) {
+
+        if (r->headers_in.content_length_n > NGX_HTTP_UNIT_BODY_MAX) {
+            *code = NGX_HTTP_UNIT_BODY_TOO_LARGE;
+            *reason = "content_length";
+            return NGX_DECLINED;
+        }
+
         return ngx_http_unit_body_read(r, ctx);
     }
 
-    return ngx_http_unit_body_scan(r, ctx, code, reason);
+    return scan ? ngx_http_unit_body_scan(r, ctx, code, reason)
+                : ngx_http_unit_body_gather(r, ctx, code, reason);
 }
 
 
@@ -418,6 +444,28 @@ ngx_http_unit_phase_decide(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
 }
 
 
+/* before another attempt, when there is to be one */
+
+static ngx_int_t
+ngx_http_unit_phase_wait(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
+    ngx_http_unit_code_e *code, const char **reason)
+{
+    ngx_int_t  rc;
+
+    if (!ctx->retry) {
+        return NGX_OK;
+    }
+
+    rc = ngx_http_unit_retry_wait(r, ctx);
+
+    if (rc == NGX_OK) {
+        ctx->retry = 0;
+    }
+
+    return rc;
+}
+
+
 static ngx_int_t
 ngx_http_unit_phase_token(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
     ngx_http_unit_code_e *code, const char **reason)
@@ -437,11 +485,31 @@ static ngx_int_t
 ngx_http_unit_phase_forward(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
     ngx_http_unit_code_e *code, const char **reason)
 {
-    if (ngx_http_unit_header_forward(r, ctx) != NGX_OK) {
+    ngx_msec_t  budget;
+
+    if (ngx_http_unit_idem_is_replay(ctx)) {
+
+        /* authorised anew, and done already */
+
+        return ngx_http_unit_idem_replay(r, ctx);
+    }
+
+    if (ngx_http_unit_header_forward(r, ctx) != NGX_OK
+        || ngx_http_unit_idem_forward(r, ctx) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
-    ctx->upstream.timeout = ctx->operation->timeout;
+    /* the operation's time is that of all attempts together */
+
+    budget = (ngx_msec_t) ctx->operation->timeout * 1000;
+
+    if (ctx->attempts++ == 0) {
+        ctx->deadline = ngx_current_msec + budget;
+    }
+
+    ctx->upstream.timeout = ngx_min(ctx->deadline - ngx_current_msec, budget);
+    ctx->upstream.timeout = ngx_max(ctx->upstream.timeout, 1);
     ctx->upstream.write = (ctx->operation->method
                            != NGX_HTTP_UNIT_METHOD_GET);
 

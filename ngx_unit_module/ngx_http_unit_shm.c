@@ -11,7 +11,7 @@
 
 
 /* changes with every change of the structures in the zone */
-#define NGX_HTTP_UNIT_SHM_LAYOUT      2
+#define NGX_HTTP_UNIT_SHM_LAYOUT      3
 
 /* one bucket per so many bytes of zone: about one per record */
 #define NGX_HTTP_UNIT_SHM_PER_BUCKET  1024
@@ -34,7 +34,8 @@ static const ngx_http_unit_shm_class_e  ngx_http_unit_shm_caches[] = {
     NGX_HTTP_UNIT_SHM_JWT,
     NGX_HTTP_UNIT_SHM_REFUSAL,
     NGX_HTTP_UNIT_SHM_CUSTOMERS,
-    NGX_HTTP_UNIT_SHM_TOKEN
+    NGX_HTTP_UNIT_SHM_TOKEN,
+    NGX_HTTP_UNIT_SHM_IDEM
 };
 
 
@@ -213,11 +214,11 @@ void
 ngx_http_unit_shm_touch_locked(ngx_http_unit_shm_t *shm,
     ngx_http_unit_shm_node_t *node)
 {
-    uint32_t  now;
+    uint16_t  now;
 
     /* moving writes to three cache lines: not for every request */
 
-    now = (uint32_t) (ngx_current_msec / 1024);
+    now = (uint16_t) (ngx_current_msec / 1024);
 
     if (node->touched == now) {
         return;
@@ -238,7 +239,7 @@ ngx_http_unit_shm_alloc_locked(ngx_http_unit_shm_t *shm,
     ngx_uint_t                 i, n;
     ngx_http_unit_shm_node_t  *node;
 
-    if (size > 65535) {
+    if (size > NGX_HTTP_UNIT_SHM_MAX_DATA) {
         return NULL;
     }
 
@@ -287,7 +288,7 @@ ngx_http_unit_shm_alloc_locked(ngx_http_unit_shm_t *shm,
 
     ngx_memzero(node, offsetof(ngx_http_unit_shm_node_t, data));
     node->class = (uint8_t) class;
-    node->size = (uint16_t) size;
+    node->size = (uint32_t) size;
 
     return node;
 }
@@ -308,7 +309,7 @@ ngx_http_unit_shm_link_locked(ngx_http_unit_shm_t *shm,
     }
 
     node->expire = ngx_current_msec + ttl;
-    node->touched = (uint32_t) (ngx_current_msec / 1024);
+    node->touched = (uint16_t) (ngx_current_msec / 1024);
 
     ngx_queue_insert_head(&shm->sh->lru[node->class], &node->queue);
 

@@ -16,6 +16,7 @@
 
 
 #define NGX_HTTP_UNIT_SHM_KEY_LEN   32
+#define NGX_HTTP_UNIT_SHM_MAX_DATA  (128 * 1024)
 #define NGX_HTTP_UNIT_SHM_MIN_SIZE  (32 * ngx_pagesize)
 
 
@@ -29,6 +30,8 @@ typedef enum {
     NGX_HTTP_UNIT_SHM_REFUSAL,      /* fetches that Unit refused */
     NGX_HTTP_UNIT_SHM_HANDLE,       /* verifications under way */
     NGX_HTTP_UNIT_SHM_LIMIT,        /* who has used up what */
+    NGX_HTTP_UNIT_SHM_IDEM_LEASE,   /* writes under way */
+    NGX_HTTP_UNIT_SHM_IDEM,         /* writes done, and their answers */
     NGX_HTTP_UNIT_SHM_CLASSES
 } ngx_http_unit_shm_class_e;
 
@@ -39,8 +42,8 @@ struct ngx_http_unit_shm_node_s {
     ngx_queue_t                queue;     /* LRU of its class */
     ngx_http_unit_shm_node_t  *next;      /* in the bucket */
     ngx_msec_t                 expire;    /* ngx_current_msec, monotonic */
-    uint32_t                   touched;   /* ngx_current_msec / 1024 */
-    uint16_t                   size;      /* of data */
+    uint32_t                   size;      /* of data */
+    uint16_t                   touched;   /* ngx_current_msec / 1024 */
     uint8_t                    class;
     uint8_t                    secret;    /* wipe data before it is freed */
     u_char                     key[NGX_HTTP_UNIT_SHM_KEY_LEN];
@@ -105,7 +108,7 @@ void ngx_http_unit_shm_touch_locked(ngx_http_unit_shm_t *shm,
  * ones of the caches, those of the same class first; never a lease, a
  * verification or a limit: what must not be forgotten.  The work is bounded.  Fill data, then link (a crash in between leaves a valid table).
  *
- *   size  at most 65535
+ *   size  at most NGX_HTTP_UNIT_SHM_MAX_DATA
  *
  * Returns NULL when no room could be made; counted in sh->nomem.
  */

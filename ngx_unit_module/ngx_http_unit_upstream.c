@@ -7,6 +7,7 @@
 
 
 #include "ngx_http_unit.h"
+#include "ngx_http_unit_retry.h"
 #include "ngx_http_unit_token.h"
 
 
@@ -18,7 +19,10 @@ static ngx_int_t ngx_http_unit_upstream_conf(ngx_http_request_t *r,
     ngx_http_unit_upstream_t *hu);
 static ngx_int_t ngx_http_unit_upstream_process_header(ngx_http_request_t *r);
 static ngx_int_t ngx_http_unit_upstream_reinit(ngx_http_request_t *r);
-static ngx_int_t ngx_http_unit_upstream_replay(ngx_http_request_t *r);
+static ngx_int_t ngx_http_unit_upstream_again(ngx_http_request_t *r);
+static ngx_str_t ngx_http_unit_upstream_retry_after(ngx_http_upstream_t *u);
+static ngx_int_t ngx_http_unit_upstream_redirect(ngx_http_request_t *r,
+    ngx_http_unit_ctx_t *ctx);
 
 
 ngx_int_t
@@ -100,6 +104,17 @@ ngx_http_unit_upstream_init_peer(ngx_http_request_t *r,
     u->process_header = ngx_http_unit_upstream_process_header;
     u->reinit_request = ngx_http_unit_upstream_reinit;
 
+    if (r == r->main && hu->write && !r->request_body_no_buffering) {
+
+        /*
+         * The core has begun to watch for a client that leaves; its write goes
+         * on, so that its outcome is known to who asks again
+         */
+
+        r->read_event_handler = ngx_http_block_reading;
+        r->write_event_handler = ngx_http_request_empty_handler;
+    }
+
     return NGX_OK;
 }
 
@@ -138,8 +153,7 @@ ngx_http_unit_upstream_conf(ngx_http_request_t *r,
     ngx_http_upstream_conf_t  *conf;
 
     u = r->upstream;
-    timeout = hu->timeout ? (ngx_msec_t) hu->timeout * 1000
-                          : u->conf->read_timeout;
+    timeout = hu->timeout ? hu->timeout : u->conf->read_timeout;
 
     if (u->conf->read_timeout == timeout
         && (!hu->write || u->conf->next_upstream == 0)
@@ -241,11 +255,7 @@ ngx_http_unit_upstream_process_header(ngx_http_request_t *r)
 
     u->headers_in.x_accel_redirect = NULL;
 
-    if (r == r->main && u->headers_in.status_n == NGX_HTTP_UNAUTHORIZED) {
-        return ngx_http_unit_upstream_replay(r);
-    }
-
-    return NGX_OK;
+    return (r == r->main) ? ngx_http_unit_upstream_again(r) : NGX_OK;
 }
 
 
@@ -272,32 +282,102 @@ ngx_http_unit_upstream_reinit(ngx_http_request_t *r)
 }
 
 
+/* is the answer one after which the request is to be sent once more */
+
+static ngx_int_t
+ngx_http_unit_upstream_again(ngx_http_request_t *r)
+{
+    ngx_str_t             retry_after;
+    ngx_uint_t            status;
+    ngx_http_unit_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_unit_module);
+    status = r->upstream->headers_in.status_n;
+
+    if (status < NGX_HTTP_BAD_REQUEST) {
+        return NGX_OK;
+    }
+
+    if (status == NGX_HTTP_UNAUTHORIZED) {
+
+        if (!ngx_http_unit_token_rejected(ctx)) {
+            return NGX_OK;
+        }
+
+        ctx->replay = 1;
+
+    } else {
+        retry_after = ngx_http_unit_upstream_retry_after(r->upstream);
+
+        if (!ngx_http_unit_retry_plan(r, ctx, status, &retry_after)) {
+            return NGX_OK;
+        }
+    }
+
+    return ngx_http_unit_upstream_redirect(r, ctx);
+}
+
+
+static ngx_str_t
+ngx_http_unit_upstream_retry_after(ngx_http_upstream_t *u)
+{
+    ngx_str_t         none;
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    part = &u->headers_in.headers.part;
+    h = part->elts;
+
+    for (i = 0; /* void */; i++) {
+
+        if (i >= part->nelts) {
+            if (part->next == NULL) {
+                break;
+            }
+
+            part = part->next;
+            h = part->elts;
+            i = 0;
+        }
+
+        if (h[i].key.len == sizeof("Retry-After") - 1
+            && ngx_strncasecmp(h[i].key.data, (u_char *) "Retry-After",
+                               sizeof("Retry-After") - 1)
+               == 0)
+        {
+            return h[i].value;
+        }
+    }
+
+    ngx_str_null(&none);
+
+    return none;
+}
+
+
 /*
- * Unit has refused our token.  The request runs through the phases once more,
- * by the core's own means for X-Accel-Redirect, with our URI as its target.
+ * The request runs through the phases once more, by the core's own means for
+ * X-Accel-Redirect, with our URI as its target.
  */
 
 static ngx_int_t
-ngx_http_unit_upstream_replay(ngx_http_request_t *r)
+ngx_http_unit_upstream_redirect(ngx_http_request_t *r,
+    ngx_http_unit_ctx_t *ctx)
 {
     u_char               *p;
     ngx_table_elt_t      *h;
     ngx_http_upstream_t  *u;
-    ngx_http_unit_ctx_t  *ctx;
 
     u = r->upstream;
-    ctx = ngx_http_get_module_ctx(r, ngx_http_unit_module);
-
-    if (!ngx_http_unit_token_rejected(ctx)) {
-        return NGX_OK;
-    }
 
     h = ngx_pcalloc(r->pool, sizeof(ngx_table_elt_t));
     if (h == NULL) {
         return NGX_ERROR;
     }
 
-    h->value.len = r->uri.len + (r->args.len ? 1 + r->args.len : 0);
+    h->value.len = ctx->uri.path.len + (ctx->query.len ? 1 + ctx->query.len
+                                                       : 0);
     h->value.data = ngx_pnalloc(r->pool, h->value.len);
     if (h->value.data == NULL) {
         return NGX_ERROR;
@@ -305,11 +385,11 @@ ngx_http_unit_upstream_replay(ngx_http_request_t *r)
 
     /* the canonical path needs no escaping */
 
-    p = ngx_copy(h->value.data, r->uri.data, r->uri.len);
+    p = ngx_copy(h->value.data, ctx->uri.path.data, ctx->uri.path.len);
 
-    if (r->args.len) {
+    if (ctx->query.len) {
         *p++ = '?';
-        ngx_memcpy(p, r->args.data, r->args.len);
+        ngx_memcpy(p, ctx->query.data, ctx->query.len);
     }
 
     u->headers_in.x_accel_redirect = h;
@@ -318,8 +398,6 @@ ngx_http_unit_upstream_replay(ngx_http_request_t *r)
 
     u->headers_in.headers.part.nelts = 0;
     u->headers_in.headers.part.next = NULL;
-
-    ctx->replay = 1;
 
     return NGX_OK;
 }

@@ -19,9 +19,10 @@
 typedef struct {
     ngx_int_t   (*process_header)(ngx_http_request_t *r);
     ngx_int_t   (*reinit_request)(ngx_http_request_t *r);
-    ngx_uint_t    timeout;        /* seconds, 0: as configured */
+    ngx_msec_t    timeout;        /* for the answer, 0: as configured */
     unsigned      hooked:1;
-    unsigned      write:1;        /* never sent a second time by nginx */
+    unsigned      write:1;        /* never sent a second time by nginx, nor
+                                     broken off when the client leaves */
     unsigned      invalid:1;      /* the answer was not HTTP */
     unsigned      answered:1;     /* a whole header came */
 } ngx_http_unit_upstream_t;

@@ -6,6 +6,7 @@
 
 
 #include "ngx_http_unit.h"
+#include "ngx_http_unit_idem.h"
 #include "ngx_http_unit_variables.h"
 
 
@@ -19,6 +20,7 @@ typedef enum {
     NGX_HTTP_UNIT_VAR_TOKEN_STATUS,
     NGX_HTTP_UNIT_VAR_REQUEST_ID,
     NGX_HTTP_UNIT_VAR_ATTEMPTS,
+    NGX_HTTP_UNIT_VAR_IDEMPOTENCY,
     NGX_HTTP_UNIT_VAR_NONE
 } ngx_http_unit_var_e;
 
@@ -61,7 +63,7 @@ static ngx_http_variable_t  ngx_http_unit_vars[] = {
     /* named by the contract, filled by idempotency and limits to come */
 
     { ngx_string("unit_idempotency_status"), NULL, ngx_http_unit_variable,
-      NGX_HTTP_UNIT_VAR_NONE, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+      NGX_HTTP_UNIT_VAR_IDEMPOTENCY, NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
     { ngx_string("unit_limit_status"), NULL, ngx_http_unit_variable,
       NGX_HTTP_UNIT_VAR_NONE, NGX_HTTP_VAR_NOCACHEABLE, 0 },
@@ -76,6 +78,18 @@ static const ngx_str_t  ngx_http_unit_token_statuses[] = {
     ngx_string("hit"),
     ngx_string("minted"),
     ngx_string("waited")
+};
+
+
+/* by ngx_http_unit_idem_status_e */
+static const ngx_str_t  ngx_http_unit_idem_statuses[] = {
+    ngx_null_string,
+    ngx_string("generated"),
+    ngx_string("new"),
+    ngx_string("stored"),
+    ngx_string("unknown"),
+    ngx_string("replayed"),
+    ngx_string("conflict")
 };
 
 
@@ -157,6 +171,12 @@ ngx_http_unit_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
 
     case NGX_HTTP_UNIT_VAR_REQUEST_ID:
         value = &ctx->request_id;
+        break;
+
+    case NGX_HTTP_UNIT_VAR_IDEMPOTENCY:
+        if (ctx->idem) {
+            value = &ngx_http_unit_idem_statuses[ctx->idem->status];
+        }
         break;
 
     case NGX_HTTP_UNIT_VAR_ATTEMPTS:
