@@ -160,7 +160,9 @@ ngx_http_unit_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
         break;
 
     case NGX_HTTP_UNIT_VAR_DECISION:
-        if (ctx->step == NGX_HTTP_UNIT_STEP_DONE || ctx->decision) {
+        if (ctx->step == NGX_HTTP_UNIT_STEP_DONE || ctx->decision
+            || ctx->answered)
+        {
             value = &ngx_http_unit_code(ctx->decision)->name;
         }
         break;
