@@ -421,6 +421,12 @@ ngx_http_unit_json_report(ngx_http_unit_json_ctx_t *ctx, u_char *start,
 
     hits = &ctx->out->hits;
 
+    if (hits->nelts == NGX_HTTP_UNIT_JSON_MAX_HITS) {
+        ctx->lex.reason = "too many watched values";
+        ctx->lex.where = start;
+        return NGX_DECLINED;
+    }
+
     if (hits->elts == NULL
         && ngx_array_init(hits, ctx->pool, NGX_HTTP_UNIT_JSON_HITS,
                           sizeof(ngx_http_unit_json_hit_t))

@@ -17,6 +17,7 @@
 
 
 #define NGX_HTTP_UNIT_JSON_MAX_DEPTH  32
+#define NGX_HTTP_UNIT_JSON_MAX_HITS   32768
 #define NGX_HTTP_UNIT_JSON_MAX_LEN    (1U << 30)
 
 
@@ -103,8 +104,9 @@ ngx_int_t ngx_http_unit_json_watch_member(ngx_http_unit_json_watch_t *w,
  * container is depth 1), duplicate member names in any object (compared after
  * decoding escapes), the code point U+0000 raw or escaped, lone surrogates,
  * invalid UTF-8 (overlong, surrogates, above U+10FFFF), numbers that do not
- * fit: a 64-bit signed integer, with fraction or exponent a finite double; and
- * texts longer than NGX_HTTP_UNIT_JSON_MAX_LEN.
+ * fit: a 64-bit signed integer, with fraction or exponent a finite double;
+ * texts longer than NGX_HTTP_UNIT_JSON_MAX_LEN; and more watched values than
+ * NGX_HTTP_UNIT_JSON_MAX_HITS, each of which costs more memory than text.
  *
  *   pool  for hits and temporary tables; memory used is linear in len
  *   p     len bytes, need not be NUL-terminated, not modified

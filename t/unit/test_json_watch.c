@@ -505,9 +505,49 @@ test_nomem(void)
 }
 
 
+static void
+test_many(void)
+{
+    u_char                      *text, *p;
+    ngx_int_t                    rc;
+    ngx_str_t                    path = ngx_string("d[]");
+    ngx_uint_t                   i, n;
+    ngx_pool_t                  *pool;
+    ngx_http_unit_json_t         json;
+    ngx_http_unit_json_watch_t  *w;
+
+    for (n = NGX_HTTP_UNIT_JSON_MAX_HITS;
+         n <= NGX_HTTP_UNIT_JSON_MAX_HITS + 1;
+         n++)
+    {
+        pool = ngx_create_pool(1024, NULL);
+        text = ngx_pnalloc(pool, 2 * n + 16);
+        w = ngx_http_unit_json_watch_create(pool, 1);
+        (void) ngx_http_unit_json_watch_add(w, &path);
+
+        p = ngx_sprintf(text, "{\"d\":[");
+
+        for (i = 0; i < n; i++) {
+            *p++ = '0';
+            *p++ = (i + 1 < n) ? ',' : ']';
+        }
+
+        *p++ = '}';
+
+        rc = ngx_http_unit_json_scan(pool, text, p - text, w, &json);
+
+        ok(rc == (n <= NGX_HTTP_UNIT_JSON_MAX_HITS ? NGX_OK : NGX_DECLINED),
+           "%d watched values", (int) n);
+
+        ngx_destroy_pool(pool);
+    }
+}
+
+
 int
 main(void)
 {
+    test_many();
     test_syntax();
     test_paths();
     test_root();
