@@ -75,6 +75,10 @@ ngx_http_unit_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
 
     /* there is no reason to read the rest of it */
 
+    if (r->upstream && !r->upstream->buffering) {
+        return NGX_ERROR;
+    }
+
     if (r->upstream && r->upstream->pipe) {
         r->upstream->pipe->downstream_error = 1;
     }

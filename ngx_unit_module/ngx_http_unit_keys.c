@@ -204,7 +204,12 @@ ngx_http_unit_keys_current(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
     keys->checked = ngx_current_msec;
 
     if (rc == NGX_OK) {
-        keys->fetched = ngx_current_msec;
+
+        /* its age, not when it was looked at: an outage ends some time */
+
+        keys->fetched = ngx_current_msec
+                        - (NGX_HTTP_UNIT_KEYS_KEPT - flight->req.ttl);
+
         ngx_http_unit_keys_use(r, partner, &flight->req.value);
 
     } else if (keys->set

@@ -29,7 +29,7 @@ struct ngx_http_unit_keys_s {
     u_char                 unknown[NGX_HTTP_UNIT_SHA256_LEN]; /* its marker */
     u_char                 text[NGX_HTTP_UNIT_SHA256_LEN];    /* last loaded */
     ngx_msec_t             checked;      /* when the store was looked at */
-    ngx_msec_t             fetched;      /* when the store had a good set */
+    ngx_msec_t             fetched;      /* when the set was fetched */
     ngx_uint_t             loads;
     ngx_uint_t             failures;
 };

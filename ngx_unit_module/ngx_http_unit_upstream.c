@@ -253,6 +253,17 @@ ngx_http_unit_upstream_process_header(ngx_http_request_t *r)
 
     hu->answered = 1;
 
+    if (r->background) {
+
+        /*
+         * Nothing of a background subrequest is written before all of it has
+         * come: what does not fit into the event pipe's buffers would wait for
+         * ever; held by t/110-keys.t
+         */
+
+        u->buffering = 0;
+    }
+
     u->headers_in.x_accel_redirect = NULL;
 
     return (r == r->main) ? ngx_http_unit_upstream_again(r) : NGX_OK;
