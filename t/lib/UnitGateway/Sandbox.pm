@@ -19,6 +19,12 @@ sub port { $_[0]{port} }
 
 # One control call; dies unless it succeeds.
 sub call {
+	my ($self, @call) = @_;
+	my $response = $self->_call(@call);
+	return length $response->body ? $response->json : undef;
+}
+
+sub _call {
 	my ($self, $method, $path, $data) = @_;
 
 	my $body = defined $data ? $json->encode($data) : '';
@@ -27,7 +33,7 @@ sub call {
 		. "Content-Type: application/json\r\nContent-Length: " . length($body) . "\r\n\r\n$body");
 	my $response = $client->response;
 	die "sandbox: $method $path: " . $response->status . ' ' . $response->body . "\n" if $response->status !~ /\A2/;
-	return length $response->body ? $response->json : undef;
+	return $response;
 }
 
 # The calls that Unit got, all or those after number $since: a list of hashes.
@@ -37,10 +43,13 @@ sub journal {
 }
 
 # The number of the last call, for journal().
-sub mark {
-	my ($self) = @_;
-	my @calls = $self->journal;
-	return @calls ? $calls[-1]{n} : 0;
+sub mark { $_[0]->counter('requests') }
+
+# How many calls METHOD PATH there were after number $since: for long journals.
+sub calls {
+	my ($self, $method, $path, $since) = @_;
+	my $text = $self->_call(GET => 'journal?since=' . ($since // 0))->body;
+	return scalar(() = $text =~ /"method":"\Q$method\E","path":"\Q$path\E"/g);
 }
 
 sub counters { $_[0]->call(GET => 'counters') }
