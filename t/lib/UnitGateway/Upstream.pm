@@ -157,7 +157,7 @@ sub body {
 	while (1) {
 		my $line = '';
 		$line .= $self->take(1) while $line !~ /\r\n\z/;
-		my $size = hex $line;
+		my $size = hex $line =~ s/\r\n//r;
 		my $chunk = $self->take($size + 2);
 		return $self->{body} = $body if !$size;
 		$body .= substr $chunk, 0, $size;
