@@ -215,6 +215,7 @@ ngx_http_unit_fetch_done(ngx_http_request_t *sr, void *data, ngx_int_t rc)
     }
 
     fetch->error = ngx_http_unit_fetch_answer(sr, fetch, rc);
+    fetch->sent = (sr->upstream && sr->upstream->request_sent);
     fetch->done = 1;
 
     ngx_log_debug4(NGX_LOG_DEBUG_HTTP, sr->connection->log, 0,

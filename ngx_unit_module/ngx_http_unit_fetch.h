@@ -46,6 +46,7 @@ struct ngx_http_unit_fetch_s {
     ngx_str_t                 answer;         /* its body, not terminated */
     time_t                    max_age;        /* of Cache-Control, or -1 */
     unsigned                  done:1;
+    unsigned                  sent:1;         /* Unit may have seen it */
 
     /* private */
     ngx_http_unit_upstream_t  upstream;

@@ -6,6 +6,7 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
+#include <ngx_event.h>
 #include "ngx_http_unit_crypto.h"
 #include "ngx_http_unit_handle.h"
 
@@ -16,10 +17,12 @@
 /* attempts without a verdict are free, but not without end */
 #define NGX_HTTP_UNIT_HANDLE_TRIES   20
 
-#define NGX_HTTP_UNIT_HANDLE_TOKEN   4096
-
 /* of one owner at a time; the oldest makes room */
 #define NGX_HTTP_UNIT_HANDLE_OWNED   8
+
+/* how often, in ms, and how many at once, expired ones are wiped */
+#define NGX_HTTP_UNIT_HANDLE_SWEEP   5000
+#define NGX_HTTP_UNIT_HANDLE_SWEPT   256
 
 
 /* data of a record; Unit's token follows it */
@@ -35,10 +38,15 @@ static ngx_http_unit_shm_node_t *ngx_http_unit_handle_find_locked(
     ngx_http_unit_shm_t *shm, const u_char *owner, const u_char *hash,
     ngx_http_unit_handle_record_t *rec);
 static ngx_int_t ngx_http_unit_handle_hash(ngx_str_t *handle, u_char *hash);
+static void ngx_http_unit_handle_sweep(ngx_event_t *ev);
 
 
 /* tokens leave the zone through this: no pool is touched under the lock */
 static u_char  ngx_http_unit_handle_buf[NGX_HTTP_UNIT_HANDLE_TOKEN];
+
+static ngx_event_t           ngx_http_unit_handle_event;
+static ngx_connection_t      ngx_http_unit_handle_dummy;
+static ngx_http_unit_shm_t  *ngx_http_unit_handle_shm;
 
 
 ngx_int_t
@@ -171,8 +179,8 @@ ngx_http_unit_handle_take(ngx_http_unit_shm_t *shm, const u_char *owner,
     ngx_explicit_memzero(ngx_http_unit_handle_buf, len);
 
     if (token->data == NULL) {
-        ngx_http_unit_handle_return(shm, owner, handle,
-                                    NGX_HTTP_UNIT_HANDLE_UNSEEN);
+        (void) ngx_http_unit_handle_return(shm, owner, handle,
+                                           NGX_HTTP_UNIT_HANDLE_UNSEEN);
         return NGX_ERROR;
     }
 
@@ -180,7 +188,7 @@ ngx_http_unit_handle_take(ngx_http_unit_shm_t *shm, const u_char *owner,
 }
 
 
-void
+ngx_uint_t
 ngx_http_unit_handle_return(ngx_http_unit_shm_t *shm, const u_char *owner,
     ngx_str_t *handle, ngx_http_unit_handle_outcome_e outcome)
 {
@@ -189,7 +197,7 @@ ngx_http_unit_handle_return(ngx_http_unit_shm_t *shm, const u_char *owner,
     ngx_http_unit_handle_record_t   rec;
 
     if (ngx_http_unit_handle_hash(handle, hash) != NGX_OK) {
-        return;
+        return 0;
     }
 
     ngx_http_unit_shm_lock(shm);
@@ -215,6 +223,8 @@ ngx_http_unit_handle_return(ngx_http_unit_shm_t *shm, const u_char *owner,
     }
 
     ngx_http_unit_shm_unlock(shm);
+
+    return node != NULL;
 }
 
 
@@ -304,4 +314,49 @@ ngx_http_unit_handle_hash(ngx_str_t *handle, u_char *hash)
     fields[1] = *handle;
 
     return ngx_http_unit_sha256(fields, 2, 0, hash);
+}
+
+
+void
+ngx_http_unit_handle_init_process(ngx_cycle_t *cycle,
+    ngx_http_unit_shm_t *shm)
+{
+    ngx_event_t  *ev;
+
+    ngx_http_unit_handle_shm = shm;
+
+    /* debug builds look for a connection behind a timer (STYLE P31) */
+    ngx_http_unit_handle_dummy.fd = (ngx_socket_t) -1;
+
+    ev = &ngx_http_unit_handle_event;
+    ngx_memzero(ev, sizeof(ngx_event_t));
+
+    ev->handler = ngx_http_unit_handle_sweep;
+    ev->log = cycle->log;
+    ev->data = &ngx_http_unit_handle_dummy;
+    ev->cancelable = 1;
+
+    ngx_add_timer(ev, NGX_HTTP_UNIT_HANDLE_SWEEP);
+}
+
+
+static void
+ngx_http_unit_handle_sweep(ngx_event_t *ev)
+{
+    ngx_http_unit_shm_t  *shm;
+
+    if (ngx_exiting) {
+        return;
+    }
+
+    shm = ngx_http_unit_handle_shm;
+
+    ngx_http_unit_shm_lock(shm);
+
+    ngx_http_unit_shm_expire_locked(shm, NGX_HTTP_UNIT_SHM_HANDLE,
+                                    NGX_HTTP_UNIT_HANDLE_SWEPT);
+
+    ngx_http_unit_shm_unlock(shm);
+
+    ngx_add_timer(ev, NGX_HTTP_UNIT_HANDLE_SWEEP);
 }

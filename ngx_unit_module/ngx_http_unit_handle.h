@@ -22,6 +22,9 @@
 #define NGX_HTTP_UNIT_HANDLE_TTL       600000     /* ms, as Unit's code */
 #define NGX_HTTP_UNIT_HANDLE_ATTEMPTS  5
 
+/* the longest verification token that can be kept */
+#define NGX_HTTP_UNIT_HANDLE_TOKEN     4096
+
 
 typedef enum {
     NGX_HTTP_UNIT_HANDLE_USED = 0,    /* the code was right: gone for good */
@@ -60,8 +63,14 @@ ngx_int_t ngx_http_unit_handle_take(ngx_http_unit_shm_t *shm,
     const u_char *owner, ngx_str_t *handle, ngx_pool_t *pool,
     ngx_str_t *token);
 
-/* Give a taken handle back. */
-void ngx_http_unit_handle_return(ngx_http_unit_shm_t *shm,
+/*
+ * Give a taken handle back.
+ *
+ * Returns 1, or 0 when it has gone meanwhile: the session was logged out, the
+ * attempts of others have killed it, its time is over.  Then even a right code
+ * has come too late.
+ */
+ngx_uint_t ngx_http_unit_handle_return(ngx_http_unit_shm_t *shm,
     const u_char *owner, ngx_str_t *handle,
     ngx_http_unit_handle_outcome_e outcome);
 
@@ -70,6 +79,13 @@ void ngx_http_unit_handle_return(ngx_http_unit_shm_t *shm,
  */
 void ngx_http_unit_handle_wrong(ngx_http_unit_shm_t *shm, const u_char *owner,
     ngx_str_t *handle);
+
+/*
+ * Wipe, from time to time, what has expired: Unit's tokens are kept no longer
+ * than they can be used.
+ */
+void ngx_http_unit_handle_init_process(ngx_cycle_t *cycle,
+    ngx_http_unit_shm_t *shm);
 
 /* Forget all verifications of an owner (logout). */
 void ngx_http_unit_handle_forget(ngx_http_unit_shm_t *shm,

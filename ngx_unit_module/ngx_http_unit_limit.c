@@ -32,13 +32,12 @@ static ngx_int_t ngx_http_unit_limit_key(const char *kind, u_char *data,
     size_t len, u_char *key);
 static ngx_int_t ngx_http_unit_limit_address(struct sockaddr *addr,
     u_char *key);
-static ngx_http_unit_limit_log_t *ngx_http_unit_limit_log_locked(
-    ngx_http_unit_shm_t *shm, const u_char *key, ngx_uint_t max,
-    ngx_msec_t window);
-static ngx_msec_t ngx_http_unit_limit_wait(ngx_http_unit_limit_log_t *log,
+static ngx_msec_t ngx_http_unit_limit_wait(ngx_http_unit_shm_node_t *node,
     ngx_uint_t max, ngx_msec_t window);
-static void ngx_http_unit_limit_push(ngx_http_unit_limit_log_t *log,
-    ngx_uint_t max);
+static ngx_http_unit_shm_node_t *ngx_http_unit_limit_create_locked(
+    ngx_http_unit_shm_t *shm, ngx_uint_t max);
+static void ngx_http_unit_limit_push_locked(ngx_http_unit_shm_t *shm,
+    ngx_http_unit_shm_node_t *node, ngx_uint_t max, ngx_msec_t window);
 static void ngx_http_unit_limit_pop_locked(ngx_http_unit_shm_t *shm,
     const u_char *key);
 
@@ -49,8 +48,8 @@ ngx_http_unit_limit_start(ngx_http_unit_shm_t *shm, ngx_str_t *customer,
 {
     u_char                      ckey[NGX_HTTP_UNIT_SHA256_LEN];
     u_char                      akey[NGX_HTTP_UNIT_SHA256_LEN];
-    ngx_msec_t                  wait, w;
-    ngx_http_unit_limit_log_t  *clog, *alog;
+    ngx_msec_t                 wait, w;
+    ngx_http_unit_shm_node_t  *cnode, *anode, *cnew, *anew;
 
     *retry_after = 0;
 
@@ -64,44 +63,69 @@ ngx_http_unit_limit_start(ngx_http_unit_shm_t *shm, ngx_str_t *customer,
 
     ngx_http_unit_shm_lock(shm);
 
-    clog = ngx_http_unit_limit_log_locked(shm, ckey, NGX_HTTP_UNIT_LIMIT_DAY,
-                                          NGX_HTTP_UNIT_LIMIT_LONG);
+    cnode = ngx_http_unit_shm_find_locked(shm, NGX_HTTP_UNIT_SHM_LIMIT, ckey,
+                                          NULL);
+    anode = ngx_http_unit_shm_find_locked(shm, NGX_HTTP_UNIT_SHM_LIMIT, akey,
+                                          NULL);
 
-    alog = ngx_http_unit_limit_log_locked(shm, akey,
-                                          NGX_HTTP_UNIT_LIMIT_ADDRESS,
-                                          NGX_HTTP_UNIT_LIMIT_SHORT);
+    wait = ngx_http_unit_limit_wait(cnode, NGX_HTTP_UNIT_LIMIT_CUSTOMER,
+                                    NGX_HTTP_UNIT_LIMIT_SHORT);
 
-    if (clog == NULL || alog == NULL) {
+    w = ngx_http_unit_limit_wait(cnode, NGX_HTTP_UNIT_LIMIT_DAY,
+                                 NGX_HTTP_UNIT_LIMIT_LONG);
+    wait = ngx_max(wait, w);
+
+    w = ngx_http_unit_limit_wait(anode, NGX_HTTP_UNIT_LIMIT_ADDRESS,
+                                 NGX_HTTP_UNIT_LIMIT_SHORT);
+    wait = ngx_max(wait, w);
+
+    if (wait) {
+
+        /* who is over a limit gets no new record: those are never evicted */
+
+        ngx_http_unit_shm_unlock(shm);
+        *retry_after = (time_t) ((wait + 999) / 1000);
+        return NGX_DECLINED;
+    }
+
+    cnew = cnode ? cnode : ngx_http_unit_limit_create_locked(shm,
+                                              NGX_HTTP_UNIT_LIMIT_DAY);
+    anew = anode ? anode : ngx_http_unit_limit_create_locked(shm,
+                                              NGX_HTTP_UNIT_LIMIT_ADDRESS);
+
+    if (cnew == NULL || anew == NULL) {
+
+        if (cnew && cnode == NULL) {
+            ngx_slab_free_locked(shm->shpool, cnew);
+        }
+
+        if (anew && anode == NULL) {
+            ngx_slab_free_locked(shm->shpool, anew);
+        }
+
         ngx_http_unit_shm_unlock(shm);
         *retry_after = NGX_HTTP_UNIT_LIMIT_FULL;
         return NGX_DECLINED;
     }
 
-    wait = ngx_http_unit_limit_wait(clog, NGX_HTTP_UNIT_LIMIT_CUSTOMER,
-                                    NGX_HTTP_UNIT_LIMIT_SHORT);
-
-    w = ngx_http_unit_limit_wait(clog, NGX_HTTP_UNIT_LIMIT_DAY,
-                                 NGX_HTTP_UNIT_LIMIT_LONG);
-    wait = ngx_max(wait, w);
-
-    w = ngx_http_unit_limit_wait(alog, NGX_HTTP_UNIT_LIMIT_ADDRESS,
-                                 NGX_HTTP_UNIT_LIMIT_SHORT);
-    wait = ngx_max(wait, w);
-
-    if (wait == 0) {
-        ngx_http_unit_limit_push(clog, NGX_HTTP_UNIT_LIMIT_DAY);
-        ngx_http_unit_limit_push(alog, NGX_HTTP_UNIT_LIMIT_ADDRESS);
+    if (cnode == NULL) {
+        ngx_http_unit_shm_link_locked(shm, cnew, ckey, NULL,
+                                      NGX_HTTP_UNIT_LIMIT_LONG);
     }
+
+    if (anode == NULL) {
+        ngx_http_unit_shm_link_locked(shm, anew, akey, NULL,
+                                      NGX_HTTP_UNIT_LIMIT_SHORT);
+    }
+
+    ngx_http_unit_limit_push_locked(shm, cnew, NGX_HTTP_UNIT_LIMIT_DAY,
+                                    NGX_HTTP_UNIT_LIMIT_LONG);
+    ngx_http_unit_limit_push_locked(shm, anew, NGX_HTTP_UNIT_LIMIT_ADDRESS,
+                                    NGX_HTTP_UNIT_LIMIT_SHORT);
 
     ngx_http_unit_shm_unlock(shm);
 
-    if (wait == 0) {
-        return NGX_OK;
-    }
-
-    *retry_after = (time_t) ((wait + 999) / 1000);
-
-    return NGX_DECLINED;
+    return NGX_OK;
 }
 
 
@@ -115,7 +139,7 @@ ngx_http_unit_limit_undo(ngx_http_unit_shm_t *shm, ngx_str_t *customer,
     if (ngx_http_unit_limit_key("start-customer", customer->data,
                                 customer->len, ckey)
         != NGX_OK
-        || ngx_http_unit_limit_address(addr, akey) != NGX_OK)
+        || (addr && ngx_http_unit_limit_address(addr, akey) != NGX_OK))
     {
         return;
     }
@@ -123,7 +147,10 @@ ngx_http_unit_limit_undo(ngx_http_unit_shm_t *shm, ngx_str_t *customer,
     ngx_http_unit_shm_lock(shm);
 
     ngx_http_unit_limit_pop_locked(shm, ckey);
-    ngx_http_unit_limit_pop_locked(shm, akey);
+
+    if (addr) {
+        ngx_http_unit_limit_pop_locked(shm, akey);
+    }
 
     ngx_http_unit_shm_unlock(shm);
 }
@@ -182,49 +209,20 @@ ngx_http_unit_limit_address(struct sockaddr *addr, u_char *key)
 }
 
 
-static ngx_http_unit_limit_log_t *
-ngx_http_unit_limit_log_locked(ngx_http_unit_shm_t *shm, const u_char *key,
-    ngx_uint_t max, ngx_msec_t window)
-{
-    size_t                      size;
-    ngx_http_unit_shm_node_t   *node;
-    ngx_http_unit_limit_log_t  *log;
-
-    node = ngx_http_unit_shm_find_locked(shm, NGX_HTTP_UNIT_SHM_LIMIT, key,
-                                         NULL);
-    if (node == NULL) {
-
-        size = offsetof(ngx_http_unit_limit_log_t, times)
-               + max * sizeof(ngx_msec_t);
-
-        node = ngx_http_unit_shm_alloc_locked(shm, NGX_HTTP_UNIT_SHM_LIMIT,
-                                              size);
-        if (node == NULL) {
-            return NULL;
-        }
-
-        log = (ngx_http_unit_limit_log_t *) node->data;
-        log->n = 0;
-
-        ngx_http_unit_shm_link_locked(shm, node, key, NULL, window);
-    }
-
-    /* it lives for a window after its last use */
-
-    node->expire = ngx_current_msec + window;
-    ngx_http_unit_shm_touch_locked(shm, node);
-
-    return (ngx_http_unit_limit_log_t *) node->data;
-}
-
-
 /* how long until one more fits into the window, 0: it does now */
 
 static ngx_msec_t
-ngx_http_unit_limit_wait(ngx_http_unit_limit_log_t *log, ngx_uint_t max,
+ngx_http_unit_limit_wait(ngx_http_unit_shm_node_t *node, ngx_uint_t max,
     ngx_msec_t window)
 {
-    ngx_msec_t  age;
+    ngx_msec_t                  age;
+    ngx_http_unit_limit_log_t  *log;
+
+    if (node == NULL) {
+        return 0;
+    }
+
+    log = (ngx_http_unit_limit_log_t *) node->data;
 
     if (log->n < max) {
         return 0;
@@ -238,9 +236,32 @@ ngx_http_unit_limit_wait(ngx_http_unit_limit_log_t *log, ngx_uint_t max,
 }
 
 
-static void
-ngx_http_unit_limit_push(ngx_http_unit_limit_log_t *log, ngx_uint_t max)
+static ngx_http_unit_shm_node_t *
+ngx_http_unit_limit_create_locked(ngx_http_unit_shm_t *shm, ngx_uint_t max)
 {
+    ngx_http_unit_shm_node_t   *node;
+    ngx_http_unit_limit_log_t  *log;
+
+    node = ngx_http_unit_shm_alloc_locked(shm, NGX_HTTP_UNIT_SHM_LIMIT,
+                                offsetof(ngx_http_unit_limit_log_t, times)
+                                + max * sizeof(ngx_msec_t));
+    if (node) {
+        log = (ngx_http_unit_limit_log_t *) node->data;
+        log->n = 0;
+    }
+
+    return node;
+}
+
+
+static void
+ngx_http_unit_limit_push_locked(ngx_http_unit_shm_t *shm,
+    ngx_http_unit_shm_node_t *node, ngx_uint_t max, ngx_msec_t window)
+{
+    ngx_http_unit_limit_log_t  *log;
+
+    log = (ngx_http_unit_limit_log_t *) node->data;
+
     if (log->n < max) {
         log->n++;
     }
@@ -249,8 +270,18 @@ ngx_http_unit_limit_push(ngx_http_unit_limit_log_t *log, ngx_uint_t max)
                 (log->n - 1) * sizeof(ngx_msec_t));
 
     log->times[0] = ngx_current_msec;
+
+    /* it is of use for one window more */
+
+    node->expire = ngx_current_msec + window;
+    ngx_http_unit_shm_touch_locked(shm, node);
 }
 
+
+/*
+ * The newest is taken for the one that failed.  It may be another's that has
+ * begun meanwhile: the window then moves by the time of a call, no more.
+ */
 
 static void
 ngx_http_unit_limit_pop_locked(ngx_http_unit_shm_t *shm, const u_char *key)
@@ -266,9 +297,15 @@ ngx_http_unit_limit_pop_locked(ngx_http_unit_shm_t *shm, const u_char *key)
 
     log = (ngx_http_unit_limit_log_t *) node->data;
 
-    if (log->n) {
-        log->n--;
-        ngx_memmove(&log->times[0], &log->times[1],
-                    log->n * sizeof(ngx_msec_t));
+    if (log->n <= 1) {
+
+        /* nobody fills the zone with starts that failed */
+
+        ngx_http_unit_shm_remove_locked(shm, node);
+        return;
     }
+
+    log->n--;
+    ngx_memmove(&log->times[0], &log->times[1],
+                log->n * sizeof(ngx_msec_t));
 }

@@ -27,7 +27,12 @@
 ngx_int_t ngx_http_unit_limit_start(ngx_http_unit_shm_t *shm,
     ngx_str_t *customer, struct sockaddr *addr, time_t *retry_after);
 
-/* Take a start back: Unit has refused it and sent no message. */
+/*
+ * Take a start back: Unit has refused it and sent no message.
+ *
+ *   addr  NULL when it goes on counting for the address, which it does when
+ *         the client itself may be the cause
+ */
 void ngx_http_unit_limit_undo(ngx_http_unit_shm_t *shm, ngx_str_t *customer,
     struct sockaddr *addr);
 

@@ -349,6 +349,20 @@ ngx_http_unit_shm_remove_locked(ngx_http_unit_shm_t *shm,
 
 
 void
+ngx_http_unit_shm_expire_locked(ngx_http_unit_shm_t *shm,
+    ngx_http_unit_shm_class_e class, ngx_uint_t max)
+{
+    ngx_uint_t  n;
+
+    for (n = 0; n < max; n++) {
+        if (!ngx_http_unit_shm_evict_locked(shm, class, 1)) {
+            break;
+        }
+    }
+}
+
+
+void
 ngx_http_unit_shm_bound_locked(ngx_http_unit_shm_t *shm,
     ngx_http_unit_shm_class_e class, ngx_uint_t max)
 {

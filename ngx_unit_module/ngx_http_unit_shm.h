@@ -124,6 +124,13 @@ void ngx_http_unit_shm_link_locked(ngx_http_unit_shm_t *shm,
 void ngx_http_unit_shm_remove_locked(ngx_http_unit_shm_t *shm,
     ngx_http_unit_shm_node_t *node);
 
+/*
+ * Free expired records of a class whose records all live equally long and are
+ * never touched: the oldest ones, max at most.
+ */
+void ngx_http_unit_shm_expire_locked(ngx_http_unit_shm_t *shm,
+    ngx_http_unit_shm_class_e class, ngx_uint_t max);
+
 /* Keep at most max records of a class: evicts one or two when above. */
 void ngx_http_unit_shm_bound_locked(ngx_http_unit_shm_t *shm,
     ngx_http_unit_shm_class_e class, ngx_uint_t max);

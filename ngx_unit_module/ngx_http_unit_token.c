@@ -11,10 +11,6 @@
 #include "ngx_http_unit_token.h"
 
 
-/* a token is not used in its last moments: it has to reach Unit alive */
-#define NGX_HTTP_UNIT_TOKEN_MARGIN  10000
-
-
 static ngx_int_t ngx_http_unit_token_bearer(ngx_http_request_t *r,
     ngx_http_unit_ctx_t *ctx, ngx_str_t *value);
 static ngx_int_t ngx_http_unit_token_verified(ngx_http_request_t *r,
@@ -26,9 +22,6 @@ static ngx_http_unit_flight_t *ngx_http_unit_token_flight(
 static void ngx_http_unit_token_scopes(ngx_http_unit_ctx_t *ctx,
     ngx_http_unit_scopes_t *scopes);
 static ngx_int_t ngx_http_unit_token_prepare(ngx_http_unit_flight_t *flight);
-static ngx_int_t ngx_http_unit_token_parse(ngx_http_unit_flight_t *flight);
-static ngx_int_t ngx_http_unit_token_parse_jwt(
-    ngx_http_unit_flight_t *flight);
 
 
 ngx_int_t
@@ -120,9 +113,19 @@ ngx_http_unit_token_verified(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
         ngx_http_unit_scopes_add(&scopes, ctx->verdict.scope);
     }
 
-    if (ctx->identity.partner->two_factor_jwt
-        && (ctx->flight || ngx_http_unit_token_jwt_verified(ctx)))
-    {
+    if (ctx->identity.partner->two_factor_jwt) {
+
+        /*
+         * Each partner token has to prove it for itself: one without a second
+         * factor does not profit from another one of the same session
+         */
+
+        if (ngx_http_unit_token_jwt_verified(ctx) == 0) {
+            *code = NGX_HTTP_UNIT_TWO_FACTOR_REQUIRED;
+            *reason = "not_verified";
+            return NGX_DECLINED;
+        }
+
         if (ctx->flight == NULL) {
             ctx->flight = ngx_http_unit_token_flight(r, ctx, 1, &scopes);
 
@@ -201,6 +204,7 @@ ngx_http_unit_token_jwt_verified(ngx_http_unit_ctx_t *ctx)
     }
 
     left = id->auth_time + partner->max_age - now;
+    left = ngx_min(left, partner->max_age);
 
     return left > 0 ? left : 0;
 }
@@ -474,77 +478,6 @@ ngx_http_unit_token_uri(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
                - p;
 
     return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_unit_token_parse(ngx_http_unit_flight_t *flight)
-{
-    time_t                      seconds;
-    ngx_int_t                   rc;
-    ngx_msec_t                  life, margin;
-    ngx_http_unit_fetch_t      *fetch;
-    ngx_http_unit_store_req_t  *req;
-
-    fetch = &flight->fetch;
-    req = &flight->req;
-
-    if (fetch->status != NGX_HTTP_CREATED && fetch->status != NGX_HTTP_OK) {
-        return ngx_http_unit_flight_refused(flight,
-                                            NGX_HTTP_UNIT_CUSTOMER_NOT_LINKED);
-    }
-
-    rc = ngx_http_unit_token_read(flight->request->pool, &fetch->answer,
-                                  &req->value, &seconds);
-
-    if (rc == NGX_DECLINED) {
-        ngx_log_error(NGX_LOG_ERR, flight->request->connection->log, 0,
-                      "unit token: unreadable answer, status %ui, id: %V",
-                      fetch->status, &fetch->request_id);
-
-        req->code = NGX_HTTP_UNIT_UPSTREAM_INVALID;
-        req->ttl = 0;
-    }
-
-    if (rc != NGX_OK) {
-        return rc;
-    }
-
-    life = (ngx_msec_t) seconds * 1000;
-    margin = ngx_min(life / 10, NGX_HTTP_UNIT_TOKEN_MARGIN);
-
-    req->ttl = life - margin;
-
-    /* with jitter, so that what was made together is not renewed together */
-
-    req->refresh_in = req->ttl - req->ttl / 10
-                      - (ngx_msec_t) ngx_random() % (req->ttl / 10 + 1);
-
-    return NGX_OK;
-}
-
-
-/* for as long as the identity provider's authentication counts, no longer */
-
-static ngx_int_t
-ngx_http_unit_token_parse_jwt(ngx_http_unit_flight_t *flight)
-{
-    time_t                left;
-    ngx_int_t             rc;
-    ngx_http_unit_ctx_t  *ctx;
-
-    ctx = flight->data;
-
-    rc = ngx_http_unit_token_parse(flight);
-
-    if (rc == NGX_OK) {
-        left = ngx_http_unit_token_jwt_verified(ctx);
-
-        flight->req.ttl = ngx_min(flight->req.ttl, (ngx_msec_t) left * 1000);
-        flight->req.refresh_in = 0;
-    }
-
-    return rc;
 }
 
 

@@ -62,6 +62,14 @@ ngx_int_t ngx_http_unit_token_read(ngx_pool_t *pool, ngx_str_t *answer,
     ngx_str_t *token, time_t *seconds);
 
 /*
+ * ngx_http_unit_flight_parse_pt of token flights: an ordinary one, and one
+ * that goes with the caller's own token as proof of a second factor, which
+ * lives no longer than that counts and is not refreshed.
+ */
+ngx_int_t ngx_http_unit_token_parse(ngx_http_unit_flight_t *flight);
+ngx_int_t ngx_http_unit_token_parse_jwt(ngx_http_unit_flight_t *flight);
+
+/*
  * The names of a set of scopes, separated by spaces, in the order of the
  * table.  NGX_OK (in pool) or NGX_ERROR
  */

@@ -9,12 +9,86 @@
 #include "ngx_http_unit_token.h"
 
 
+/* a token is not used in its last moments: it has to reach Unit alive */
+#define NGX_HTTP_UNIT_TOKEN_MARGIN   10000
+
 #define NGX_HTTP_UNIT_TOKEN_MAX      8192
 #define NGX_HTTP_UNIT_TOKEN_MAX_AGE  86400
 
 
 static ngx_int_t ngx_http_unit_token_value(ngx_pool_t *pool, json_t *root,
     ngx_str_t *token, time_t *seconds);
+
+
+ngx_int_t
+ngx_http_unit_token_parse(ngx_http_unit_flight_t *flight)
+{
+    time_t                      seconds;
+    ngx_int_t                   rc;
+    ngx_msec_t                  life, margin;
+    ngx_http_unit_fetch_t      *fetch;
+    ngx_http_unit_store_req_t  *req;
+
+    fetch = &flight->fetch;
+    req = &flight->req;
+
+    if (fetch->status != NGX_HTTP_CREATED && fetch->status != NGX_HTTP_OK) {
+        return ngx_http_unit_flight_refused(flight,
+                                            NGX_HTTP_UNIT_CUSTOMER_NOT_LINKED);
+    }
+
+    rc = ngx_http_unit_token_read(flight->request->pool, &fetch->answer,
+                                  &req->value, &seconds);
+
+    if (rc == NGX_DECLINED) {
+        ngx_log_error(NGX_LOG_ERR, flight->request->connection->log, 0,
+                      "unit token: unreadable answer, status %ui, id: %V",
+                      fetch->status, &fetch->request_id);
+
+        req->code = NGX_HTTP_UNIT_UPSTREAM_INVALID;
+        req->ttl = 0;
+    }
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    life = (ngx_msec_t) seconds * 1000;
+    margin = ngx_min(life / 10, NGX_HTTP_UNIT_TOKEN_MARGIN);
+
+    req->ttl = life - margin;
+
+    /* with jitter, so that what was made together is not renewed together */
+
+    req->refresh_in = req->ttl - req->ttl / 10
+                      - (ngx_msec_t) ngx_random() % (req->ttl / 10 + 1);
+
+    return NGX_OK;
+}
+
+
+/* for as long as the identity provider's authentication counts, no longer */
+
+ngx_int_t
+ngx_http_unit_token_parse_jwt(ngx_http_unit_flight_t *flight)
+{
+    time_t                left;
+    ngx_int_t             rc;
+    ngx_http_unit_ctx_t  *ctx;
+
+    ctx = flight->data;
+
+    rc = ngx_http_unit_token_parse(flight);
+
+    if (rc == NGX_OK) {
+        left = ngx_http_unit_token_jwt_verified(ctx);
+
+        flight->req.ttl = ngx_min(flight->req.ttl, (ngx_msec_t) left * 1000);
+        flight->req.refresh_in = 0;
+    }
+
+    return rc;
+}
 
 
 ngx_int_t

@@ -95,7 +95,8 @@ ngx_http_unit_two_factor_start(ngx_http_request_t *r,
     /* bound to the session that began it: nobody else can end it */
 
     ngx_str_set(&fields[0], "verification");
-    fields[1] = ctx->identity.partner->name;
+    fields[1].data = ctx->identity.partner->fingerprint;
+    fields[1].len = NGX_HTTP_UNIT_SHA256_LEN;
     fields[2] = ctx->identity.subject;
     fields[3] = ctx->identity.session;
     fields[4] = ctx->customer;

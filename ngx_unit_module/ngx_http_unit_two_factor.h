@@ -110,5 +110,23 @@ ngx_int_t ngx_http_unit_session(ngx_http_request_t *r,
     ngx_http_unit_two_factor_t *tf, ngx_http_unit_code_e *code,
     const char **reason);
 
+/*
+ * The same with a verification; fields and scopes are checked already.
+ */
+ngx_int_t ngx_http_unit_otp(ngx_http_request_t *r,
+    ngx_http_unit_two_factor_t *tf, json_t *attributes,
+    ngx_http_unit_code_e *code, const char **reason);
+
+/*
+ * Make tf->answer of what the client is to go on with: its own token, or with
+ * tf->handoff Unit's.
+ *
+ *   seconds  the life time of Unit's token
+ *
+ * NGX_OK or NGX_ERROR
+ */
+ngx_int_t ngx_http_unit_session_answer(ngx_http_unit_two_factor_t *tf,
+    ngx_str_t *token, time_t seconds);
+
 
 #endif /* _NGX_HTTP_UNIT_TWO_FACTOR_H_INCLUDED_ */

@@ -9,11 +9,19 @@
 #include "ngx_http_unit_two_factor.h"
 
 
+#define NGX_HTTP_UNIT_VERIFICATION_APP_HASH  11
+
+
 static ngx_uint_t ngx_http_unit_verification_valid(json_t *attributes,
     const char **reason);
 static ngx_uint_t ngx_http_unit_verification_phone(json_t *phone);
 static ngx_uint_t ngx_http_unit_verification_digits(json_t *value,
     size_t min, size_t max);
+static ngx_uint_t ngx_http_unit_verification_app_hash(json_t *value);
+static ngx_int_t ngx_http_unit_verification_send(ngx_http_request_t *r,
+    ngx_http_unit_two_factor_t *tf, json_t *attributes);
+static void ngx_http_unit_verification_refused(
+    ngx_http_unit_two_factor_t *tf);
 static void ngx_http_unit_verification_done(ngx_http_unit_fetch_t *fetch);
 static ngx_int_t ngx_http_unit_verification_token(ngx_http_unit_fetch_t *fetch,
     ngx_str_t *token);
@@ -79,10 +87,12 @@ ngx_http_unit_verification(ngx_http_request_t *r,
 
     } else if (rc == NGX_OK) {
 
-        /* type and attributes are known to be what they should be */
+        rc = ngx_http_unit_verification_send(r, tf, attributes);
 
-        rc = ngx_http_unit_two_factor_send(r, tf, "/token/verification", root,
-                                           ngx_http_unit_verification_done);
+        if (rc == NGX_ERROR && ctx->ulcf->limits) {
+            ngx_http_unit_limit_undo(ctx->umcf->shm, &ctx->customer,
+                                     r->connection->sockaddr);
+        }
     }
 
     json_decref(root);
@@ -117,9 +127,7 @@ ngx_http_unit_verification_valid(json_t *attributes, const char **reason)
 
     value = json_object_get(attributes, "appHash");
 
-    if (value
-        && (!sms || !json_is_string(value) || json_string_length(value) != 11))
-    {
+    if (value && (!sms || !ngx_http_unit_verification_app_hash(value))) {
         *reason = "verification_app_hash";
         return 0;
     }
@@ -182,6 +190,64 @@ ngx_http_unit_verification_digits(json_t *value, size_t min, size_t max)
 }
 
 
+/*
+ * 11 characters of base64.  They become part of the message: whatever could
+ * be read as an address of the web has no place in it.
+ */
+
+static ngx_uint_t
+ngx_http_unit_verification_app_hash(json_t *value)
+{
+    size_t       i;
+    const char  *s;
+
+    s = json_string_value(value);
+
+    if (s == NULL
+        || json_string_length(value) != NGX_HTTP_UNIT_VERIFICATION_APP_HASH)
+    {
+        return 0;
+    }
+
+    for (i = 0; i < NGX_HTTP_UNIT_VERIFICATION_APP_HASH; i++) {
+
+        if (!((s[i] >= '0' && s[i] <= '9')
+              || ((s[i] | 0x20) >= 'a' && (s[i] | 0x20) <= 'z')
+              || s[i] == '+' || s[i] == '/' || s[i] == '-' || s[i] == '_'
+              || s[i] == '='))
+        {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
+/* what was checked, and nothing else that the client's document may hold */
+
+static ngx_int_t
+ngx_http_unit_verification_send(ngx_http_request_t *r,
+    ngx_http_unit_two_factor_t *tf, json_t *attributes)
+{
+    json_t     *body;
+    ngx_int_t   rc;
+
+    body = json_pack("{s:{s:s, s:O}}",
+                     "data", "type", "customerTokenVerification",
+                     "attributes", attributes);
+    if (body == NULL) {
+        return NGX_ERROR;
+    }
+
+    rc = ngx_http_unit_two_factor_send(r, tf, "/token/verification", body,
+                                       ngx_http_unit_verification_done);
+    json_decref(body);
+
+    return rc;
+}
+
+
 /* in the context of the subrequest: also when the client has gone */
 
 static void
@@ -205,28 +271,7 @@ ngx_http_unit_verification_done(ngx_http_unit_fetch_t *fetch)
     }
 
     if (rc == NGX_DECLINED) {
-
-        if (!ngx_http_unit_two_factor_failed(tf)) {
-
-            /* a phone that is not the customer's, say */
-
-            tf->code = NGX_HTTP_UNIT_INVALID_BODY;
-            tf->reason = "verification_refused";
-        }
-
-        /* refused means that no message was sent: the user may try again */
-
-        if (ctx->ulcf->limits
-            && fetch->error == NGX_HTTP_UNIT_FETCH_OK
-            && fetch->status >= NGX_HTTP_BAD_REQUEST)
-        {
-            ngx_http_unit_limit_undo(ctx->umcf->shm, &ctx->customer,
-                                     ctx->request->connection->sockaddr);
-        }
-
-        ngx_log_error(NGX_LOG_ERR, ctx->request->connection->log, 0,
-                      "unit verification: not started, status %ui, id: %V",
-                      fetch->status, &ctx->request_id);
+        ngx_http_unit_verification_refused(tf);
         return;
     }
 
@@ -249,6 +294,71 @@ ngx_http_unit_verification_done(ngx_http_unit_fetch_t *fetch)
     {
         tf->code = NGX_HTTP_UNIT_INTERNAL_ERROR;
     }
+}
+
+
+static void
+ngx_http_unit_verification_refused(ngx_http_unit_two_factor_t *tf)
+{
+    struct sockaddr        *addr;
+    ngx_http_unit_ctx_t    *ctx;
+    ngx_http_unit_fetch_t  *fetch;
+
+    ctx = tf->ctx;
+    fetch = &tf->fetch;
+
+    if (!ngx_http_unit_two_factor_failed(tf)) {
+
+        if (fetch->status == NGX_HTTP_FORBIDDEN) {
+
+            /* nothing a client could ask for is forbidden, our token is */
+
+            tf->code = NGX_HTTP_UNIT_BROKER_UNAVAILABLE;
+
+        } else {
+
+            /* a phone that is not the customer's, say */
+
+            tf->code = NGX_HTTP_UNIT_INVALID_BODY;
+            tf->reason = "verification_refused";
+        }
+    }
+
+    ngx_log_error(NGX_LOG_ERR, ctx->request->connection->log, 0,
+                  "unit verification: not started, status %ui, id: %V",
+                  fetch->status, &ctx->request_id);
+
+    if (!ctx->ulcf->limits) {
+        return;
+    }
+
+    if (fetch->error != NGX_HTTP_UNIT_FETCH_OK && fetch->sent) {
+
+        /* nobody knows: a message may be under way */
+        return;
+    }
+
+    if (fetch->error == NGX_HTTP_UNIT_FETCH_OK
+        && fetch->status < NGX_HTTP_BAD_REQUEST)
+    {
+        return;
+    }
+
+    /*
+     * The user may try again.  What can be the client's doing, or can have
+     * sent a message after all, goes on counting for the address: else it
+     * could be repeated without end, to guess at phone numbers for one.
+     */
+
+    addr = ctx->request->connection->sockaddr;
+
+    if (tf->code == NGX_HTTP_UNIT_INVALID_BODY
+        || fetch->status >= NGX_HTTP_INTERNAL_SERVER_ERROR)
+    {
+        addr = NULL;
+    }
+
+    ngx_http_unit_limit_undo(ctx->umcf->shm, &ctx->customer, addr);
 }
 
 
@@ -277,7 +387,7 @@ ngx_http_unit_verification_token(ngx_http_unit_fetch_t *fetch,
     len = json_string_length(value);
     rc = NGX_DECLINED;
 
-    if (json_is_string(value) && len) {
+    if (json_is_string(value) && len && len <= NGX_HTTP_UNIT_HANDLE_TOKEN) {
 
         rc = NGX_ERROR;
         token->data = ngx_pnalloc(tf->ctx->request->pool, len);
