@@ -7,6 +7,7 @@
 
 #include "ngx_http_unit.h"
 #include "ngx_http_unit_conf.h"
+#include "ngx_http_unit_handle.h"
 #include "ngx_http_unit_header.h"
 #include "ngx_http_unit_idem.h"
 #include "ngx_http_unit_phase.h"
@@ -449,6 +450,7 @@ ngx_http_unit_init_process(ngx_cycle_t *cycle)
 
     ngx_http_unit_flight_init_process();
     ngx_http_unit_file_init_process(cycle, &umcf->files);
+    ngx_http_unit_handle_init_process(cycle, umcf->shm);
 
     return NGX_OK;
 }
