@@ -111,7 +111,7 @@ async function showCards() {
 /* nothing here knows of two-factor authentication: request() does */
 
 async function change(card, verb) {
-    await gateway.request("POST", `/cards/${card}/${verb}`)
+    await gateway.request("POST", `/cards/${encodeURIComponent(card)}/${verb}`)
     await showCards()
     await showFactor()
     say(verb === "freeze" ? "The card is frozen." : "The card works again.")
@@ -127,7 +127,7 @@ async function login(user) {
     })
 
     const { data } = await gateway.get("/customers/me")
-    customer = data.id
+    customer = data.id.replace(/[^\w-]/g, "")    /* goes into a command line */
     const a = data.attributes
     $("who").textContent = a.fullName ? `${a.fullName.first} ${a.fullName.last}` : a.name
 
