@@ -152,7 +152,7 @@ sub _nginx_env {
 	my ($self) = @_;
 	return {
 		ASAN_OPTIONS => 'detect_leaks=0:detect_odr_violation=0:abort_on_error=0',
-		UBSAN_OPTIONS => 'print_stacktrace=1', %{$self->{o}{env} // {}},
+		UBSAN_OPTIONS => "print_stacktrace=1:suppressions=$root/t/lib/ubsan.supp", %{$self->{o}{env} // {}},
 	};
 }
 
@@ -160,7 +160,8 @@ sub _nginx_env {
 sub test_config {
 	my ($self) = @_;
 
-	local @ENV{keys %{$self->_nginx_env}} = values %{$self->_nginx_env};
+	my $env = $self->_nginx_env;
+	local @ENV{keys %$env} = values %$env;
 	my $pid = open(my $fh, '-|') // die "fork: $!";
 	if (!$pid) {
 		open STDERR, '>&', \*STDOUT;
