@@ -21,9 +21,16 @@
 #include "ngx_http_unit_crypto.h"
 
 
+/* room for the fields of a cache key, which then are hashed in one call */
+#define NGX_HTTP_UNIT_CRYPTO_GATHER  512
+
+
 static ngx_int_t ngx_http_unit_crypto_digest_init(void);
 static ngx_int_t ngx_http_unit_crypto_mac_init(const ngx_str_t *key);
 static EVP_MAC_CTX *ngx_http_unit_crypto_mac_create(void);
+static size_t ngx_http_unit_crypto_gather(
+    u_char buf[NGX_HTTP_UNIT_CRYPTO_GATHER], const ngx_str_t *fields,
+    ngx_uint_t n);
 static void ngx_http_unit_crypto_length(u_char p[8], size_t len);
 
 
@@ -74,7 +81,8 @@ ngx_int_t
 ngx_http_unit_sha256(const ngx_str_t *fields, ngx_uint_t n, ngx_uint_t plain,
     u_char out[NGX_HTTP_UNIT_SHA256_LEN])
 {
-    u_char      length[8];
+    size_t      len;
+    u_char      length[8], buf[NGX_HTTP_UNIT_CRYPTO_GATHER];
     ngx_uint_t  i;
 
     if (plain && n != 1) {
@@ -83,6 +91,20 @@ ngx_http_unit_sha256(const ngx_str_t *fields, ngx_uint_t n, ngx_uint_t plain,
 
     if (ngx_http_unit_crypto_digest_init() != NGX_OK) {
         return NGX_ERROR;
+    }
+
+    len = plain ? 0 : ngx_http_unit_crypto_gather(buf, fields, n);
+
+    if (len) {
+        i = EVP_DigestUpdate(ngx_http_unit_crypto_md_ctx, buf, len);
+
+        ngx_explicit_memzero(buf, len);
+
+        if (i != 1) {
+            goto failed;
+        }
+
+        n = 0;
     }
 
     for (i = 0; i < n; i++) {
@@ -116,6 +138,41 @@ failed:
     ERR_clear_error();
 
     return NGX_ERROR;
+}
+
+
+/*
+ * Fields with their lengths in one piece: calls of OpenSSL cost more than the
+ * few bytes of a cache key.  Returns the size, or 0 when they are too long.
+ */
+
+static size_t
+ngx_http_unit_crypto_gather(u_char buf[NGX_HTTP_UNIT_CRYPTO_GATHER],
+    const ngx_str_t *fields, ngx_uint_t n)
+{
+    u_char      *p;
+    ngx_uint_t   i;
+
+    p = buf;
+
+    for (i = 0; i < n; i++) {
+
+        if (buf + NGX_HTTP_UNIT_CRYPTO_GATHER - p < 8
+            || (size_t) (buf + NGX_HTTP_UNIT_CRYPTO_GATHER - p - 8)
+               < fields[i].len)
+        {
+            return 0;
+        }
+
+        ngx_http_unit_crypto_length(p, fields[i].len);
+        p += 8;
+
+        if (fields[i].len) {
+            p = ngx_cpymem(p, fields[i].data, fields[i].len);
+        }
+    }
+
+    return p - buf;
 }
 
 
@@ -383,9 +440,18 @@ ngx_http_unit_crypto_mac_create(void)
 static void
 ngx_http_unit_crypto_length(u_char p[8], size_t len)
 {
-    ngx_uint_t  i;
+    uint64_t  n;
 
-    for (i = 8; i > 0; i--) {
-        p[i - 1] = (u_char) ((uint64_t) len >> (8 * (8 - i)));
-    }
+    /* big-endian, which compilers know how to do at once */
+
+    n = len;
+
+    p[0] = (u_char) (n >> 56);
+    p[1] = (u_char) (n >> 48);
+    p[2] = (u_char) (n >> 40);
+    p[3] = (u_char) (n >> 32);
+    p[4] = (u_char) (n >> 24);
+    p[5] = (u_char) (n >> 16);
+    p[6] = (u_char) (n >> 8);
+    p[7] = (u_char) n;
 }
