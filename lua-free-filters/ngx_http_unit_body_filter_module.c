@@ -1,8 +1,10 @@
 
 /*
- * Body filter: bounds the answers to the gateway's own calls.  What does not
- * fit is dropped here, because the core would take it for a failure of the
- * client's connection and close that without a response (STYLE P17).
+ * Body filters: bounds.  Answers to the gateway's own calls: what does not fit
+ * is dropped here, because the core would take it for a failure of the
+ * client's connection and close that without a response (STYLE P17).  Request
+ * bodies that policy reads: a length that was not declared is noticed while
+ * they come, and not after all of it has been written to a disk (STYLE P8).
  */
 
 
@@ -10,8 +12,11 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 #include "ngx_http_unit.h"
+#include "ngx_http_unit_body.h"
 
 
+static ngx_int_t ngx_http_unit_body_filter_request(ngx_http_request_t *r,
+    ngx_chain_t *in);
 static ngx_int_t ngx_http_unit_body_filter(ngx_http_request_t *r,
     ngx_chain_t *in);
 static ngx_uint_t ngx_http_unit_body_filter_fits(ngx_http_request_t *r,
@@ -50,7 +55,37 @@ ngx_module_t  ngx_http_unit_body_filter_module = {
 };
 
 
-static ngx_http_output_body_filter_pt  ngx_http_next_body_filter;
+static ngx_http_output_body_filter_pt   ngx_http_next_body_filter;
+static ngx_http_request_body_filter_pt  ngx_http_next_request_body_filter;
+
+
+static ngx_int_t
+ngx_http_unit_body_filter_request(ngx_http_request_t *r, ngx_chain_t *in)
+{
+    ngx_chain_t          *cl;
+    ngx_http_unit_ctx_t  *ctx;
+
+    ctx = (r == r->main) ? ngx_http_get_module_ctx(r, ngx_http_unit_module)
+                         : NULL;
+
+    if (ctx == NULL || !ctx->body_waiting) {
+        return ngx_http_next_request_body_filter(r, in);
+    }
+
+    for (cl = in; cl; cl = cl->next) {
+        ctx->body_received += ngx_buf_size(cl->buf);
+    }
+
+    if (ctx->body_received > NGX_HTTP_UNIT_BODY_MAX) {
+        ngx_log_error(ctx->ulcf->log_level, r->connection->log, 0,
+                      "unit refused: body_too_large, reason: body_received, "
+                      "operation: -, id: %V", &ctx->request_id);
+
+        return NGX_HTTP_REQUEST_ENTITY_TOO_LARGE;
+    }
+
+    return ngx_http_next_request_body_filter(r, in);
+}
 
 
 static ngx_int_t
@@ -126,6 +161,9 @@ ngx_http_unit_body_filter_init(ngx_conf_t *cf)
 {
     ngx_http_next_body_filter = ngx_http_top_body_filter;
     ngx_http_top_body_filter = ngx_http_unit_body_filter;
+
+    ngx_http_next_request_body_filter = ngx_http_top_request_body_filter;
+    ngx_http_top_request_body_filter = ngx_http_unit_body_filter_request;
 
     return NGX_OK;
 }

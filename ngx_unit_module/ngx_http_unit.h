@@ -171,6 +171,7 @@ struct ngx_http_unit_ctx_s {
     ngx_http_unit_policy_verdict_t  verdict;
     ngx_http_unit_json_t           *json;
     ngx_str_t                       body;
+    off_t                           body_received;  /* so far, while read */
 
     ngx_http_unit_flight_t         *flight;    /* in progress, or NULL */
     ngx_http_unit_two_factor_t     *two_factor;  /* a token call, or NULL */
