@@ -74,8 +74,7 @@ sub start {
 		open STDIN, '<', '/dev/null';
 		open STDOUT, '>', "$dir/$name.log";
 		open STDERR, '>&', \*STDOUT;
-		exec 'taskset', '-c', $cpu, @command;
-		POSIX::_exit(127);
+		exec 'taskset', '-c', $cpu, @command or POSIX::_exit(127);
 	}
 	$servers{$name} = {pid => $pid, port => $port};
 
@@ -216,6 +215,7 @@ sub tokens {
 	my (%o) = @_;
 
 	my $count = delete $o{count};
+	$o{from} //= 1_000_000;
 	my $name = join '-', 'tokens', $count, map { "$_$o{$_}" } sort keys %o;
 	my $file = "$dir/$name";
 	return $file if -s $file && -M _ < 7 && -M _ < -M "$dir/key.pem";
@@ -228,8 +228,8 @@ sub tokens {
 		my $pid = fork // die "fork: $!\n";
 		if (!$pid) {
 			open STDOUT, '>', "$file.$n->[0]" or POSIX::_exit(1);
-			exec "$build/bench/mint", @options, "first=$n->[0]", "count=$n->[1]";
-			POSIX::_exit(127);
+			exec "$build/bench/mint", @options, "first=$n->[0]", "count=$n->[1]"
+				or POSIX::_exit(127);
 		}
 		push @parts, ["$file.$n->[0]", $pid];
 	}

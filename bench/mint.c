@@ -5,7 +5,8 @@
  *
  *   mint key=FILE kid=K first=0 count=1000 subjects=1000 customers=1
  *
- * Token n is of subject n % subjects, to whom "customers" ids belong.  With
+ * Token n is of subject n % subjects, to whom "customers" ids belong, counted
+ * on from "from".  With
  * forged=1 tokens have a signature of the right form that is of no key.
  */
 
@@ -24,11 +25,10 @@
 #define MINT_BUF       8192
 #define MINT_SIG       1024
 #define MINT_LIFE      (30 * 86400)
-#define MINT_CUSTOMER  1000000UL
 
 
 static size_t       mint_first, mint_count = 1, mint_subjects = 1;
-static size_t       mint_customers = 1, mint_forged;
+static size_t       mint_customers = 1, mint_from = 10001, mint_forged;
 static const char  *mint_key, *mint_kid = "dev-1";
 
 
@@ -43,6 +43,7 @@ static const struct {
     { "count=", &mint_count, NULL },
     { "subjects=", &mint_subjects, NULL },
     { "customers=", &mint_customers, NULL },
+    { "from=", &mint_from, NULL },
     { "forged=", &mint_forged, NULL },
     { NULL, NULL, NULL }
 };
@@ -130,7 +131,7 @@ mint_payload(char *p, char *last, size_t n)
 
     for (i = 0; i < mint_customers; i++) {
         p += snprintf(p, last - p, "%s\"%zu\"", i ? "," : "",
-                      MINT_CUSTOMER + subject * mint_customers + i);
+                      mint_from + subject * mint_customers + i);
     }
 
     return p + snprintf(p, last - p, mint_customers > 1 ? "]}" : "}");
@@ -185,7 +186,7 @@ mint_token(EVP_PKEY *key, size_t n)
     printf("%.*s", (int) (p - token), token);
 
     for (i = 0; mint_customers > 1 && i < mint_customers; i++) {
-        printf(" %zu", MINT_CUSTOMER
+        printf(" %zu", mint_from
                + n % mint_subjects * mint_customers + i);
     }
 
