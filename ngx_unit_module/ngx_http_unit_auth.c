@@ -412,11 +412,19 @@ ngx_http_unit_auth_identity(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
 
     id->partner = partner;
     id->subject = claims->subject;
-    id->session = claims->session;
     id->ncustomers = claims->ncustomers;
     id->exp = claims->exp;
     id->auth_time = claims->auth_time;
     id->amr = claims->amr;
+
+    /* an absent one is empty and not NULL: it is copied like the others */
+
+    ngx_str_set(&id->session, "");
+    ngx_str_set(&id->customers, "");
+
+    if (claims->session.len) {
+        id->session = claims->session;
+    }
 
     if (claims->has_role) {
 
