@@ -187,7 +187,9 @@ $up->grant;
 my $silent = $up->call;
 is($silent->target, '/cards', 'a call that gets no answer');
 
-my $client = again($t->bytes(GET => '/accounts', as => 'alice'));
+# A write that Unit does not make idempotent: it is never sent twice.
+my @write = ('/customers/10001', as => 'alice', json => {data => {type => 'individualCustomer', attributes => {tags => {a => 'b'}}}});
+my $client = again($t->bytes(PATCH => @write));
 $up->grant;
 $up->call->answer(200, '{"data":[]}');
 is($client->response->status, 200, 'alice has her token');
@@ -196,9 +198,9 @@ is($client->response->status, 200, 'alice has her token');
 sub proxied {
 	my ($code, %o) = @_;
 
-	my $client = again($t->bytes($o{method} // 'GET', '/accounts', as => 'alice', %o));
+	my $client = again($t->bytes(PATCH => @write, %o));
 	$code->($up->call);
-	my $r = eval { $client->response(cut => 1, head => ($o{method} // '') eq 'HEAD') };
+	my $r = eval { $client->response(cut => 1) };
 	return ($r, $client);
 }
 
@@ -215,10 +217,7 @@ for my $status (200, 201, 300, 302, 400, 403, 404, 408, 409, 422, 429, 500, 502,
 	goes_on($c, $status);
 }
 {
-	my ($r, $c) = proxied(sub { $_[0]->answer(500, $doc) }, method => 'HEAD');
-	is($r->status, 500, 'HEAD: status');
-	goes_on($c, 'HEAD');
-	($r, $c) = proxied(sub { $_[0]->end("HTTP/1.1 204 No Content\r\n\r\n") });
+	my ($r, $c) = proxied(sub { $_[0]->end("HTTP/1.1 204 No Content\r\n\r\n") });
 	is($r->status, 204, '204 is passed');
 	goes_on($c, '204');
 }
