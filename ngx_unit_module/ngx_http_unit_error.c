@@ -216,7 +216,7 @@ ngx_http_unit_error_document(ngx_http_request_t *r,
 }
 
 
-/* the scopes that are missing, separated by spaces; empty: none in particular */
+/* the scopes that are missing, separated by spaces; may be none at all */
 
 static void
 ngx_http_unit_error_scopes(ngx_http_unit_ctx_t *ctx, ngx_str_t *names)

@@ -17,6 +17,9 @@
 /* attempts without a verdict are free, but not without end */
 #define NGX_HTTP_UNIT_HANDLE_TRIES   20
 
+/* what Unit's tokens are expected to take; longer ones are moved */
+#define NGX_HTTP_UNIT_HANDLE_ROOM    256
+
 /* of one owner at a time; the oldest makes room */
 #define NGX_HTTP_UNIT_HANDLE_OWNED   8
 
@@ -31,6 +34,7 @@ typedef struct {
     ngx_msec_t  taken;         /* until then, 0: free */
     uint32_t    attempts;      /* wrong or undecided */
     uint32_t    tries;
+    uint32_t    len;           /* of the token, 0: reserved */
 } ngx_http_unit_handle_record_t;
 
 
@@ -50,18 +54,14 @@ static ngx_http_unit_shm_t  *ngx_http_unit_handle_shm;
 
 
 ngx_int_t
-ngx_http_unit_handle_create(ngx_http_unit_shm_t *shm, const u_char *owner,
-    ngx_str_t *token, u_char *handle)
+ngx_http_unit_handle_reserve(ngx_http_unit_shm_t *shm, const u_char *owner,
+    u_char *handle)
 {
     u_char                          random[32];
     ngx_str_t                       s;
     ngx_uint_t                      n;
     ngx_http_unit_shm_node_t       *node, *next, *oldest;
     ngx_http_unit_handle_record_t   rec;
-
-    if (token->len > NGX_HTTP_UNIT_HANDLE_TOKEN) {
-        return NGX_DECLINED;
-    }
 
     ngx_memzero(&rec, sizeof(ngx_http_unit_handle_record_t));
 
@@ -100,11 +100,11 @@ ngx_http_unit_handle_create(ngx_http_unit_shm_t *shm, const u_char *owner,
     }
 
     node = ngx_http_unit_shm_alloc_locked(shm, NGX_HTTP_UNIT_SHM_HANDLE,
-                                          sizeof(rec) + token->len);
+                                          sizeof(rec)
+                                          + NGX_HTTP_UNIT_HANDLE_ROOM);
     if (node) {
         node->secret = 1;
         ngx_memcpy(node->data, &rec, sizeof(rec));
-        ngx_memcpy(node->data + sizeof(rec), token->data, token->len);
         ngx_http_unit_shm_link_locked(shm, node, owner, NULL,
                                       NGX_HTTP_UNIT_HANDLE_TTL);
     }
@@ -112,6 +112,78 @@ ngx_http_unit_handle_create(ngx_http_unit_shm_t *shm, const u_char *owner,
     ngx_http_unit_shm_unlock(shm);
 
     return node ? NGX_OK : NGX_DECLINED;
+}
+
+
+ngx_int_t
+ngx_http_unit_handle_keep(ngx_http_unit_shm_t *shm, const u_char *owner,
+    u_char *handle, ngx_str_t *token)
+{
+    u_char                          hash[NGX_HTTP_UNIT_SHA256_LEN];
+    ngx_int_t                       rc;
+    ngx_str_t                       s;
+    ngx_http_unit_shm_node_t       *node, *longer;
+    ngx_http_unit_handle_record_t   rec;
+
+    s.data = handle;
+    s.len = NGX_HTTP_UNIT_HANDLE_LEN;
+
+    if (token->len > NGX_HTTP_UNIT_HANDLE_TOKEN
+        || ngx_http_unit_handle_hash(&s, hash) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    rc = NGX_DECLINED;
+
+    ngx_http_unit_shm_lock(shm);
+
+    node = ngx_http_unit_handle_find_locked(shm, owner, hash, &rec);
+
+    if (node && token->len > node->size - sizeof(rec)) {
+
+        rc = NGX_ERROR;
+        ngx_http_unit_shm_remove_locked(shm, node);
+
+        longer = ngx_http_unit_shm_alloc_locked(shm, NGX_HTTP_UNIT_SHM_HANDLE,
+                                                sizeof(rec) + token->len);
+        if (longer) {
+            longer->secret = 1;
+            ngx_memcpy(longer->data, &rec, sizeof(rec));
+            ngx_http_unit_shm_link_locked(shm, longer, owner, NULL,
+                                          NGX_HTTP_UNIT_HANDLE_TTL);
+        }
+
+        node = longer;
+    }
+
+    if (node) {
+        rec.len = (uint32_t) token->len;
+
+        ngx_memcpy(node->data + sizeof(rec), token->data, token->len);
+        ngx_memcpy(node->data, &rec, sizeof(rec));
+        node->expire = ngx_current_msec + NGX_HTTP_UNIT_HANDLE_TTL;
+
+        rc = NGX_OK;
+    }
+
+    ngx_http_unit_shm_unlock(shm);
+
+    return rc;
+}
+
+
+void
+ngx_http_unit_handle_drop(ngx_http_unit_shm_t *shm, const u_char *owner,
+    u_char *handle)
+{
+    ngx_str_t  s;
+
+    s.data = handle;
+    s.len = NGX_HTTP_UNIT_HANDLE_LEN;
+
+    (void) ngx_http_unit_handle_return(shm, owner, &s,
+                                       NGX_HTTP_UNIT_HANDLE_USED);
 }
 
 
@@ -138,7 +210,7 @@ ngx_http_unit_handle_take(ngx_http_unit_shm_t *shm, const u_char *owner,
 
     node = ngx_http_unit_handle_find_locked(shm, owner, hash, &rec);
 
-    if (node
+    if (node && rec.len
         && (rec.taken == 0
             || (ngx_msec_int_t) (rec.taken - ngx_current_msec) <= 0))
     {
@@ -156,7 +228,7 @@ ngx_http_unit_handle_take(ngx_http_unit_shm_t *shm, const u_char *owner,
         } else {
             ngx_memcpy(node->data, &rec, sizeof(rec));
 
-            len = node->size - sizeof(rec);
+            len = rec.len;
             ngx_memcpy(ngx_http_unit_handle_buf, node->data + sizeof(rec),
                        len);
             rc = NGX_OK;

@@ -34,18 +34,33 @@ typedef enum {
 
 
 /*
- * Keep a verification token.
+ * Make a handle, and room for what it is going to stand for: a code is sent
+ * only when it can be used.  Until then it is good for nothing.
  *
  *   owner   SHA-256 of partner, subject, session and customer
- *   token   Unit's, wiped when the record goes
  *   handle  out, NGX_HTTP_UNIT_HANDLE_LEN bytes
  *
- * NGX_OK
+ * NGX_OK        to be followed by _keep() or _drop()
  * NGX_DECLINED  no room, and nothing may be evicted for it
  * NGX_ERROR     no random bytes
  */
-ngx_int_t ngx_http_unit_handle_create(ngx_http_unit_shm_t *shm,
-    const u_char *owner, ngx_str_t *token, u_char *handle);
+ngx_int_t ngx_http_unit_handle_reserve(ngx_http_unit_shm_t *shm,
+    const u_char *owner, u_char *handle);
+
+/*
+ * Let a reserved handle stand for Unit's verification token, which is wiped
+ * when the record goes.
+ *
+ * NGX_OK        it is good now, for NGX_HTTP_UNIT_HANDLE_TTL
+ * NGX_DECLINED  it has gone meanwhile: the session was logged out
+ * NGX_ERROR     no room for a token as long as this
+ */
+ngx_int_t ngx_http_unit_handle_keep(ngx_http_unit_shm_t *shm,
+    const u_char *owner, u_char *handle, ngx_str_t *token);
+
+/* Forget a reserved handle: no code was sent. */
+void ngx_http_unit_handle_drop(ngx_http_unit_shm_t *shm, const u_char *owner,
+    u_char *handle);
 
 /*
  * Take a handle for one attempt.  While it is taken nobody else can take it;

@@ -28,6 +28,8 @@ struct ngx_http_unit_two_factor_s {
     ngx_str_t                handle;
     time_t                   expires_in;   /* 0: not said */
 
+    u_char                   reserved[NGX_HTTP_UNIT_HANDLE_LEN];
+
     /* the outcome: code and reason, or the document to answer with */
     ngx_http_unit_code_e     code;
     const char              *reason;

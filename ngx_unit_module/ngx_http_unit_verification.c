@@ -11,6 +11,9 @@
 
 #define NGX_HTTP_UNIT_VERIFICATION_APP_HASH  11
 
+/* when there is no room, in seconds */
+#define NGX_HTTP_UNIT_VERIFICATION_FULL      60
+
 
 static ngx_uint_t ngx_http_unit_verification_valid(json_t *attributes,
     const char **reason);
@@ -18,6 +21,11 @@ static ngx_uint_t ngx_http_unit_verification_phone(json_t *phone);
 static ngx_uint_t ngx_http_unit_verification_digits(json_t *value,
     size_t min, size_t max);
 static ngx_uint_t ngx_http_unit_verification_app_hash(json_t *value);
+static ngx_int_t ngx_http_unit_verification_begin(ngx_http_request_t *r,
+    ngx_http_unit_two_factor_t *tf, ngx_http_unit_code_e *code,
+    const char **reason);
+static void ngx_http_unit_verification_undo(ngx_http_unit_two_factor_t *tf,
+    ngx_uint_t address);
 static ngx_int_t ngx_http_unit_verification_send(ngx_http_request_t *r,
     ngx_http_unit_two_factor_t *tf, json_t *attributes);
 static void ngx_http_unit_verification_refused(
@@ -26,7 +34,7 @@ static void ngx_http_unit_verification_done(ngx_http_unit_fetch_t *fetch);
 static ngx_int_t ngx_http_unit_verification_token(ngx_http_unit_fetch_t *fetch,
     ngx_str_t *token);
 static ngx_int_t ngx_http_unit_verification_answer(
-    ngx_http_unit_two_factor_t *tf, u_char *handle);
+    ngx_http_unit_two_factor_t *tf);
 
 
 static const char  *ngx_http_unit_verification_attributes[] = {
@@ -73,31 +81,86 @@ ngx_http_unit_verification(ngx_http_request_t *r,
         return NGX_DECLINED;
     }
 
-    rc = NGX_OK;
+    rc = ngx_http_unit_verification_begin(r, tf, code, reason);
 
-    if (ctx->ulcf->limits) {
-        rc = ngx_http_unit_limit_start(ctx->umcf->shm, &ctx->customer,
-                                       r->connection->sockaddr,
-                                       &ctx->retry_after);
-    }
-
-    if (rc == NGX_DECLINED) {
-        *code = NGX_HTTP_UNIT_TWO_FACTOR_LIMITED;
-        *reason = "verification_starts";
-
-    } else if (rc == NGX_OK) {
+    if (rc == NGX_OK) {
 
         rc = ngx_http_unit_verification_send(r, tf, attributes);
 
-        if (rc == NGX_ERROR && ctx->ulcf->limits) {
-            ngx_http_unit_limit_undo(ctx->umcf->shm, &ctx->customer,
-                                     r->connection->sockaddr);
+        if (rc == NGX_ERROR) {
+            ngx_http_unit_verification_undo(tf, 1);
         }
     }
 
     json_decref(root);
 
     return rc;
+}
+
+
+/* count the start, and make room for what comes of it */
+
+static ngx_int_t
+ngx_http_unit_verification_begin(ngx_http_request_t *r,
+    ngx_http_unit_two_factor_t *tf, ngx_http_unit_code_e *code,
+    const char **reason)
+{
+    ngx_int_t             rc;
+    ngx_http_unit_ctx_t  *ctx;
+
+    ctx = tf->ctx;
+
+    *code = NGX_HTTP_UNIT_TWO_FACTOR_LIMITED;
+
+    if (ctx->ulcf->limits) {
+        rc = ngx_http_unit_limit_start(ctx->umcf->shm, &ctx->customer,
+                                       r->connection->sockaddr,
+                                       &ctx->retry_after);
+        if (rc != NGX_OK) {
+            *reason = "verification_starts";
+            return rc;
+        }
+    }
+
+    rc = ngx_http_unit_handle_reserve(ctx->umcf->shm, tf->owner, tf->reserved);
+
+    if (rc == NGX_OK) {
+        return NGX_OK;
+    }
+
+    if (ctx->ulcf->limits) {
+        ngx_http_unit_limit_undo(ctx->umcf->shm, &ctx->customer,
+                                 r->connection->sockaddr);
+    }
+
+    ctx->retry_after = NGX_HTTP_UNIT_VERIFICATION_FULL;
+    *reason = "zone_full";
+
+    return rc;
+}
+
+
+/*
+ * No message was sent: the user may try again.
+ *
+ *   address  0: it goes on counting for the client's address
+ */
+
+static void
+ngx_http_unit_verification_undo(ngx_http_unit_two_factor_t *tf,
+    ngx_uint_t address)
+{
+    ngx_http_unit_ctx_t  *ctx;
+
+    ctx = tf->ctx;
+
+    ngx_http_unit_handle_drop(ctx->umcf->shm, tf->owner, tf->reserved);
+
+    if (ctx->ulcf->limits) {
+        ngx_http_unit_limit_undo(ctx->umcf->shm, &ctx->customer,
+                               address ? ctx->request->connection->sockaddr
+                                       : NULL);
+    }
 }
 
 
@@ -253,7 +316,6 @@ ngx_http_unit_verification_send(ngx_http_request_t *r,
 static void
 ngx_http_unit_verification_done(ngx_http_unit_fetch_t *fetch)
 {
-    u_char                       handle[NGX_HTTP_UNIT_HANDLE_LEN];
     ngx_int_t                    rc;
     ngx_str_t                    token;
     ngx_http_unit_ctx_t         *ctx;
@@ -276,22 +338,22 @@ ngx_http_unit_verification_done(ngx_http_unit_fetch_t *fetch)
     }
 
     if (rc == NGX_OK) {
-        rc = ngx_http_unit_handle_create(ctx->umcf->shm, tf->owner, &token,
-                                         handle);
+        rc = ngx_http_unit_handle_keep(ctx->umcf->shm, tf->owner,
+                                       tf->reserved, &token);
 
         ngx_explicit_memzero(token.data, token.len);
 
         if (rc == NGX_DECLINED) {
-            tf->code = NGX_HTTP_UNIT_TWO_FACTOR_LIMITED;
-            tf->reason = "zone_full";
-            ctx->retry_after = 60;
+
+            /* a session that was logged out meanwhile stays so */
+
+            tf->code = NGX_HTTP_UNIT_VERIFICATION_FAILED;
+            tf->reason = "verification_failed";
             return;
         }
     }
 
-    if (rc != NGX_OK
-        || ngx_http_unit_verification_answer(tf, handle) != NGX_OK)
-    {
+    if (rc != NGX_OK || ngx_http_unit_verification_answer(tf) != NGX_OK) {
         tf->code = NGX_HTTP_UNIT_INTERNAL_ERROR;
     }
 }
@@ -300,7 +362,6 @@ ngx_http_unit_verification_done(ngx_http_unit_fetch_t *fetch)
 static void
 ngx_http_unit_verification_refused(ngx_http_unit_two_factor_t *tf)
 {
-    struct sockaddr        *addr;
     ngx_http_unit_ctx_t    *ctx;
     ngx_http_unit_fetch_t  *fetch;
 
@@ -328,37 +389,25 @@ ngx_http_unit_verification_refused(ngx_http_unit_two_factor_t *tf)
                   "unit verification: not started, status %ui, id: %V",
                   fetch->status, &ctx->request_id);
 
-    if (!ctx->ulcf->limits) {
-        return;
-    }
-
-    if (fetch->error != NGX_HTTP_UNIT_FETCH_OK && fetch->sent) {
-
-        /* nobody knows: a message may be under way */
-        return;
-    }
-
-    if (fetch->error == NGX_HTTP_UNIT_FETCH_OK
-        && fetch->status < NGX_HTTP_BAD_REQUEST)
+    if ((fetch->error != NGX_HTTP_UNIT_FETCH_OK && fetch->sent)
+        || (fetch->error == NGX_HTTP_UNIT_FETCH_OK
+            && fetch->status < NGX_HTTP_BAD_REQUEST))
     {
+        /* nobody knows: a message may be under way, so it counts */
+
+        ngx_http_unit_handle_drop(ctx->umcf->shm, tf->owner, tf->reserved);
         return;
     }
 
     /*
-     * The user may try again.  What can be the client's doing, or can have
-     * sent a message after all, goes on counting for the address: else it
-     * could be repeated without end, to guess at phone numbers for one.
+     * What can be the client's doing, or can have sent a message after all,
+     * goes on counting for the address: else it could be repeated without
+     * end, to guess at phone numbers for one.
      */
 
-    addr = ctx->request->connection->sockaddr;
-
-    if (tf->code == NGX_HTTP_UNIT_INVALID_BODY
-        || fetch->status >= NGX_HTTP_INTERNAL_SERVER_ERROR)
-    {
-        addr = NULL;
-    }
-
-    ngx_http_unit_limit_undo(ctx->umcf->shm, &ctx->customer, addr);
+    ngx_http_unit_verification_undo(tf,
+                           tf->code != NGX_HTTP_UNIT_INVALID_BODY
+                           && fetch->status < NGX_HTTP_INTERNAL_SERVER_ERROR);
 }
 
 
@@ -410,8 +459,7 @@ ngx_http_unit_verification_token(ngx_http_unit_fetch_t *fetch,
 
 
 static ngx_int_t
-ngx_http_unit_verification_answer(ngx_http_unit_two_factor_t *tf,
-    u_char *handle)
+ngx_http_unit_verification_answer(ngx_http_unit_two_factor_t *tf)
 {
     u_char  *p;
 
@@ -429,7 +477,7 @@ ngx_http_unit_verification_answer(ngx_http_unit_two_factor_t *tf,
     tf->answer.data = p;
 
     p = ngx_cpymem(p, head, sizeof(head) - 1);
-    p = ngx_cpymem(p, handle, NGX_HTTP_UNIT_HANDLE_LEN);
+    p = ngx_cpymem(p, tf->reserved, NGX_HTTP_UNIT_HANDLE_LEN);
     p = ngx_cpymem(p, tail, sizeof(tail) - 1);
 
     tf->answer.len = p - tf->answer.data;

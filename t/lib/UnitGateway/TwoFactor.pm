@@ -43,10 +43,10 @@ sub step_up {
 	);
 }
 
-# A code that is not that one.
+# A code that is not that one; the Nth of them. What was a string stays one.
 sub other_code {
-	my ($code) = @_;
-	return sprintf '%06d', 100_000 + ($code + 1) % 800_000;
+	my ($code, $n) = @_;
+	return sprintf '%06d', 100_000 + ($code + ($n // 1)) % 800_000;
 }
 
 1;
