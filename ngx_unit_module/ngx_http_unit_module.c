@@ -9,6 +9,7 @@
 #include "ngx_http_unit_conf.h"
 #include "ngx_http_unit_handle.h"
 #include "ngx_http_unit_header.h"
+#include "ngx_http_unit_log.h"
 #include "ngx_http_unit_idem.h"
 #include "ngx_http_unit_phase.h"
 #include "ngx_http_unit_variables.h"
@@ -290,6 +291,13 @@ ngx_http_unit_postconfiguration(ngx_conf_t *cf)
     }
 
     *h = ngx_http_unit_phase_handler;
+
+    h = ngx_array_push(&cmcf->phases[NGX_HTTP_POST_READ_PHASE].handlers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    *h = ngx_http_unit_log_init;
 
     return NGX_OK;
 }
