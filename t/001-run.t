@@ -145,6 +145,17 @@ waitpid $bystander, 0;
 kill TERM => $sandbox;
 ok(wait_until(10, sub { !runs($sandbox) }), 'the sandbox ends at TERM');
 
+# -- no limits -----------------------------------------------------------------
+
+($rc, $text) = run('env GATEWAY_LIMITS=off GATEWAY_WORKERS=1 script/run --detach');
+is($rc, 0, 'GATEWAY_LIMITS=off') or diag $text;
+like(UnitGateway::slurp("$dir/run/nginx.conf"), qr/^ *unit_limits off;$/m, 'switches those of the gateway off');
+my @args = split /\0/, UnitGateway::slurp('/proc/' . pid('sandbox') . '/cmdline');
+like("@args", qr/ --limit off /, 'and those of the sandbox');
+is(scalar UnitGateway::Process::children(pid('nginx')), 1, 'GATEWAY_WORKERS=1');
+($rc, $text) = run('script/run --stop');
+is($rc, 0, '--stop');
+
 # -- foreground ------------------------------------------------------------------
 
 my $run = UnitGateway::Process->start(name => 'script/run', output => "$dir/output", command => ['script/run']);
