@@ -1,8 +1,9 @@
 
 /*
  * Response body filter: lets the answer to a write with an idempotency key be
- * kept while it passes.  Changes nothing; runs before gzip and the like, so
- * that what is kept are Unit's bytes.
+ * kept while it passes, and read to its end when the client has left.  Changes
+ * nothing; runs before gzip and the like, so that what is kept are Unit's
+ * bytes.
  */
 
 
@@ -55,18 +56,19 @@ static ngx_http_output_body_filter_pt  ngx_http_next_body_filter;
 static ngx_int_t
 ngx_http_unit_capture_filter(ngx_http_request_t *r, ngx_chain_t *in)
 {
+    ngx_int_t             rc;
     ngx_buf_t            *b;
     ngx_chain_t          *cl;
     ngx_http_unit_ctx_t  *ctx;
 
-    if (r != r->main || in == NULL) {
+    if (r != r->main) {
         return ngx_http_next_body_filter(r, in);
     }
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_unit_module);
 
     if (ctx == NULL || ctx->answered || ctx->idem == NULL
-        || !ctx->idem->capture)
+        || (!ctx->idem->capture && !ctx->idem->gone))
     {
         return ngx_http_next_body_filter(r, in);
     }
@@ -83,7 +85,7 @@ ngx_http_unit_capture_filter(ngx_http_request_t *r, ngx_chain_t *in)
         } else if (ngx_buf_size(b)) {
 
             /* from a file: not with our settings, and not kept then */
-            ctx->idem->capture = 0;
+            ngx_http_unit_idem_drop(ctx);
         }
 
         if (b->last_buf) {
@@ -91,7 +93,23 @@ ngx_http_unit_capture_filter(ngx_http_request_t *r, ngx_chain_t *in)
         }
     }
 
-    return ngx_http_next_body_filter(r, in);
+    if (!ctx->idem->gone) {
+
+        rc = ngx_http_next_body_filter(r, in);
+
+        if (rc != NGX_ERROR || !ngx_http_unit_idem_gone(r, ctx)) {
+            return rc;
+        }
+    }
+
+    /* the client has left: what was looked at is not needed any more */
+
+    for (cl = in; cl; cl = cl->next) {
+        cl->buf->pos = cl->buf->last;
+        cl->buf->file_pos = cl->buf->file_last;
+    }
+
+    return ctx->idem->capture ? NGX_OK : NGX_ERROR;
 }
 
 

@@ -75,6 +75,7 @@ static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
 static ngx_int_t
 ngx_http_unit_header_filter(ngx_http_request_t *r)
 {
+    ngx_int_t             rc;
     ngx_str_t             value;
     ngx_http_unit_ctx_t  *ctx;
 
@@ -90,10 +91,7 @@ ngx_http_unit_header_filter(ngx_http_request_t *r)
 
     if (!ctx->answered) {
         ngx_http_unit_header_filter_clean(r, ctx);
-
-        if (ngx_http_unit_idem_header(r, ctx) != NGX_OK) {
-            return NGX_ERROR;
-        }
+        ngx_http_unit_idem_header(r, ctx);
     }
 
     /* answers about somebody's money belong into no cache */
@@ -107,7 +105,13 @@ ngx_http_unit_header_filter(ngx_http_request_t *r)
         return NGX_ERROR;
     }
 
-    return ngx_http_next_header_filter(r);
+    rc = ngx_http_next_header_filter(r);
+
+    if (rc == NGX_ERROR && ngx_http_unit_idem_gone(r, ctx)) {
+        return NGX_OK;
+    }
+
+    return rc;
 }
 
 

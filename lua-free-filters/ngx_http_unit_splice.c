@@ -105,10 +105,17 @@ ngx_http_unit_splice_cut(ngx_pool_t *pool, ngx_str_t *text,
             continue;
         }
 
+        /*
+         * with the white space before it, and the comma behind it or, of the
+         * last member, the one before
+         */
+
         start = ngx_http_unit_splice_name(places[i].key->start);
         end = places[i].key->end;
 
-        /* the comma behind it, or, of the last member, the one before it */
+        while (ngx_http_unit_splice_space(start[-1])) {
+            start--;
+        }
 
         while (ngx_http_unit_splice_space(*end)) {
             end++;
@@ -120,17 +127,8 @@ ngx_http_unit_splice_cut(ngx_pool_t *pool, ngx_str_t *text,
         } else {
             end = places[i].key->end;
 
-            while (ngx_http_unit_splice_space(start[-1])) {
-                start--;
-            }
-
             if (start[-1] == ',') {
                 start--;
-
-            } else {
-
-                /* the only member */
-                start = ngx_http_unit_splice_name(places[i].key->start);
             }
         }
 

@@ -37,9 +37,9 @@ ngx_int_t ngx_http_unit_splice_put(ngx_pool_t *pool, ngx_str_t *text,
     ngx_http_unit_splice_t *places, ngx_uint_t n, ngx_str_t *out);
 
 /*
- * Copy a text without the members of the keys: with the white space and the
- * comma that go with each, so that taking out what put() has put in gives the
- * original bytes.
+ * Copy a text without the members of the keys: the white space before each
+ * goes with it, and one comma, so that taking out what put() has put in gives
+ * the original bytes, as does taking out what was written in their style.
  */
 ngx_int_t ngx_http_unit_splice_cut(ngx_pool_t *pool, ngx_str_t *text,
     ngx_http_unit_splice_t *places, ngx_uint_t n, ngx_str_t *out);

@@ -88,7 +88,7 @@ typedef struct {
     const ngx_http_unit_store_t *store;
     ngx_http_unit_policy_t      *policy;
     ngx_http_unit_secret_t      *org_token;    /* run-time state */
-    ngx_http_unit_idem_secrets_t *secrets;     /* run-time state */
+    ngx_http_unit_idem_secret_t *idem_secret;  /* run-time state */
     ngx_str_t                    broker;       /* internal location */
     ngx_array_t                  partners;     /* ngx_http_unit_partner_t */
     ngx_array_t                  files;        /* ngx_http_unit_file_t * */
@@ -104,6 +104,7 @@ typedef struct {
     ngx_flag_t                   limits;
     ngx_uint_t                   token_scopes;
     ngx_uint_t                   idempotency;
+    ngx_uint_t                   idempotency_full;
     ngx_uint_t                   log_level;
     ngx_msec_t                   token_wait;
     time_t                       token_lifetime;

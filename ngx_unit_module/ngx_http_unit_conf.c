@@ -175,22 +175,23 @@ ngx_http_unit_conf_secret(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_str_t              *value;
     ngx_http_unit_file_t   *file, **p;
 
-    if (umcf->secrets) {
+    if (umcf->idem_secret) {
         return "is duplicate";
     }
 
     value = cf->args->elts;
 
-    umcf->secrets = ngx_pcalloc(cf->pool,
-                                sizeof(ngx_http_unit_idem_secrets_t));
+    umcf->idem_secret = ngx_pcalloc(cf->pool,
+                                    sizeof(ngx_http_unit_idem_secret_t));
     p = ngx_array_push(&umcf->files);
 
-    if (umcf->secrets == NULL || p == NULL) {
+    if (umcf->idem_secret == NULL || p == NULL) {
         return NGX_CONF_ERROR;
     }
 
     file = ngx_http_unit_file_add(cf, &value[1], NGX_HTTP_UNIT_SECRET_MAX,
-                                  ngx_http_unit_idem_key_load, umcf->secrets);
+                                  ngx_http_unit_idem_key_load,
+                                  umcf->idem_secret);
     if (file == NULL) {
         return NGX_CONF_ERROR;
     }
@@ -205,15 +206,15 @@ ngx_int_t
 ngx_http_unit_conf_default_secret(ngx_conf_t *cf,
     ngx_http_unit_main_conf_t *umcf)
 {
-    ngx_str_t                      fields[2];
-    ngx_http_unit_idem_secrets_t  *secrets;
+    ngx_str_t                     fields[2];
+    ngx_http_unit_idem_secret_t  *secret;
 
-    if (umcf->secrets) {
+    if (umcf->idem_secret) {
         return NGX_OK;
     }
 
-    secrets = ngx_pcalloc(cf->pool, sizeof(ngx_http_unit_idem_secrets_t));
-    if (secrets == NULL) {
+    secret = ngx_pcalloc(cf->pool, sizeof(ngx_http_unit_idem_secret_t));
+    if (secret == NULL) {
         return NGX_ERROR;
     }
 
@@ -221,14 +222,13 @@ ngx_http_unit_conf_default_secret(ngx_conf_t *cf,
     fields[1].data = umcf->org_token->data;
     fields[1].len = umcf->org_token->len;
 
-    if (ngx_http_unit_sha256(fields, 2, 0, secrets->secret[0].data) != NGX_OK) {
+    if (ngx_http_unit_sha256(fields, 2, 0, secret->data) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    secrets->secret[0].len = NGX_HTTP_UNIT_SHA256_LEN;
-    secrets->n = 1;
+    secret->len = NGX_HTTP_UNIT_SHA256_LEN;
 
-    umcf->secrets = secrets;
+    umcf->idem_secret = secret;
 
     return NGX_OK;
 }

@@ -450,7 +450,8 @@ ngx_http_unit_error_handler(ngx_http_request_t *r)
     }
 
     if ((status == NGX_HTTP_BAD_GATEWAY || status == NGX_HTTP_GATEWAY_TIME_OUT)
-        && ctx->step == NGX_HTTP_UNIT_STEP_DONE && !ctx->answered)
+        && ctx->step == NGX_HTTP_UNIT_STEP_DONE && !ctx->answered
+        && !ctx->upstream.answered && !ctx->upstream.invalid)
     {
         ngx_str_null(&body);
 

@@ -1,186 +1,62 @@
 
 /*
- * Idempotency of one request, see ngx_http_unit_idem.h.  The answer's side is
- * in _idem_answer.c.
+ * Idempotency of one request, see ngx_http_unit_idem.h.  The body's side is in
+ * _idem_body.c, the answer's in _idem_answer.c.
  */
 
 
 #include "ngx_http_unit_header.h"
 #include "ngx_http_unit_idem.h"
-#include "ngx_http_unit_splice.h"
 
 
-/* elements of an array body, each with a key of its own */
-#define NGX_HTTP_UNIT_IDEM_ITEMS  1000
+#define NGX_HTTP_UNIT_IDEM_UUID_LEN  36
 
 
-static ngx_int_t ngx_http_unit_idem_header_key(ngx_http_request_t *r,
-    ngx_str_t *key, const char **reason);
-static ngx_int_t ngx_http_unit_idem_body_key(ngx_http_request_t *r,
-    ngx_http_unit_ctx_t *ctx, ngx_str_t *key, const char **reason);
-static ngx_int_t ngx_http_unit_idem_item_keys(ngx_http_request_t *r,
-    ngx_http_unit_ctx_t *ctx, ngx_str_t *key);
-static ngx_int_t ngx_http_unit_idem_places(ngx_http_request_t *r,
-    ngx_http_unit_ctx_t *ctx, ngx_http_unit_splice_t **places,
-    ngx_uint_t *n);
-static ngx_int_t ngx_http_unit_idem_fingerprint(ngx_http_request_t *r,
+static ngx_uint_t ngx_http_unit_idem_applies(ngx_http_unit_ctx_t *ctx,
+    const ngx_http_unit_operation_t *op);
+static ngx_http_unit_idem_t *ngx_http_unit_idem_create(ngx_http_request_t *r,
     ngx_http_unit_ctx_t *ctx);
-static ngx_int_t ngx_http_unit_idem_derive(ngx_http_unit_ctx_t *ctx,
-    ngx_uint_t which, ngx_str_t *key, ngx_uint_t item, u_char *digest,
-    u_char *text);
+static ngx_int_t ngx_http_unit_idem_keys(ngx_http_request_t *r,
+    ngx_http_unit_idem_t *idem);
+static ngx_int_t ngx_http_unit_idem_generate(ngx_http_request_t *r,
+    ngx_str_t *key);
 static ngx_int_t ngx_http_unit_idem_begin(ngx_http_request_t *r,
     ngx_http_unit_ctx_t *ctx, ngx_http_unit_code_e *code,
     const char **reason);
 static void ngx_http_unit_idem_renew(ngx_event_t *ev);
 static void ngx_http_unit_idem_cleanup(void *data);
-static ngx_int_t ngx_http_unit_idem_replace_body(ngx_http_request_t *r,
-    ngx_str_t *body);
 
 
-ngx_uint_t
-ngx_http_unit_idem_needs_body(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx)
+static ngx_uint_t
+ngx_http_unit_idem_applies(ngx_http_unit_ctx_t *ctx,
+    const ngx_http_unit_operation_t *op)
 {
-    ngx_table_elt_t                  *h;
-    const ngx_http_unit_operation_t  *op;
-
-    op = ngx_http_unit_policy_route_operation(ctx->route, 0);
-
     /* uploads (PUT) are streamed: repeating one replaces it by itself */
 
-    if (ctx->ulcf->idempotency == NGX_HTTP_UNIT_IDEM_OFF
-        || op->method == NGX_HTTP_UNIT_METHOD_GET
-        || op->method == NGX_HTTP_UNIT_METHOD_PUT
-        || op->serve != NGX_HTTP_UNIT_SERVE_PROXY)
-    {
-        return 0;
-    }
-
-    return ngx_http_unit_header_single(r, "idempotency-key",
-                                       sizeof("idempotency-key") - 1, &h)
-           != NGX_DECLINED;
+    return ctx->ulcf->idempotency != NGX_HTTP_UNIT_IDEM_OFF
+           && op->method != NGX_HTTP_UNIT_METHOD_GET
+           && op->serve == NGX_HTTP_UNIT_SERVE_PROXY
+           && (op->method != NGX_HTTP_UNIT_METHOD_PUT
+               || ngx_http_unit_policy_needs_body(ctx->route));
 }
 
 
 ngx_int_t
-ngx_http_unit_idem(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
+ngx_http_unit_idem_head(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
     ngx_http_unit_code_e *code, const char **reason)
 {
-    u_char                            random[16];
     ngx_int_t                         rc;
-    ngx_str_t                         header, body;
-    ngx_http_cleanup_t               *cln;
+    ngx_table_elt_t                  *h;
     ngx_http_unit_idem_t             *idem;
     const ngx_http_unit_operation_t  *op;
 
-    op = ctx->operation;
+    /* all operations of a route have one method */
 
-    if (ctx->ulcf->idempotency == NGX_HTTP_UNIT_IDEM_OFF
-        || op->method == NGX_HTTP_UNIT_METHOD_GET
-        || op->serve != NGX_HTTP_UNIT_SERVE_PROXY
-        || (op->method == NGX_HTTP_UNIT_METHOD_PUT && ctx->json == NULL))
-    {
+    op = ngx_http_unit_policy_route_operation(ctx->route, 0);
+
+    if (!ngx_http_unit_idem_applies(ctx, op)) {
         return NGX_OK;
     }
-
-    *code = NGX_HTTP_UNIT_IDEMPOTENCY_KEY_INVALID;
-
-    rc = ngx_http_unit_idem_header_key(r, &header, reason);
-
-    if (rc == NGX_OK) {
-        rc = ngx_http_unit_idem_body_key(r, ctx, &body, reason);
-    }
-
-    if (rc != NGX_OK) {
-        return rc;
-    }
-
-    if (header.len && body.len
-        && (header.len != body.len
-            || ngx_memcmp(header.data, body.data, body.len) != 0))
-    {
-        *reason = "idempotency_two_keys";
-        return NGX_DECLINED;
-    }
-
-    if (header.len == 0) {
-        header = body;
-    }
-
-    if (header.len == 0) {
-
-        if (op->family.len
-            && ctx->ulcf->idempotency == NGX_HTTP_UNIT_IDEM_REQUIRE)
-        {
-            *code = NGX_HTTP_UNIT_IDEMPOTENCY_KEY_MISSING;
-            *reason = "idempotency_key_missing";
-            return NGX_DECLINED;
-        }
-
-        if (op->family.len == 0) {
-            return NGX_OK;
-        }
-    }
-
-    idem = ngx_pcalloc(r->pool, sizeof(ngx_http_unit_idem_t));
-    cln = ngx_http_cleanup_add(r, 0);
-
-    if (idem == NULL || cln == NULL) {
-        return NGX_ERROR;
-    }
-
-    cln->handler = ngx_http_unit_idem_cleanup;
-    cln->data = idem;
-
-    idem->ctx = ctx;
-    idem->client_key = header;
-
-    ctx->idem = idem;
-
-    if (header.len) {
-        return ngx_http_unit_idem_begin(r, ctx, code, reason);
-    }
-
-    /*
-     * No key, so nobody can ask for the answer again; one of ours makes our
-     * own retries safe (DESIGN: a random UUIDv4)
-     */
-
-    if (ngx_http_unit_random(random, sizeof(random)) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    idem->client_key.data = ngx_pnalloc(r->pool, 36);
-    if (idem->client_key.data == NULL) {
-        return NGX_ERROR;
-    }
-
-    random[6] = (random[6] & 0x0f) | 0x40;
-    random[8] = (random[8] & 0x3f) | 0x80;
-
-    idem->client_key.len = ngx_sprintf(idem->client_key.data,
-                               "%02xd%02xd%02xd%02xd-%02xd%02xd-%02xd%02xd-"
-                               "%02xd%02xd-%02xd%02xd%02xd%02xd%02xd%02xd",
-                               random[0], random[1], random[2], random[3],
-                               random[4], random[5], random[6], random[7],
-                               random[8], random[9], random[10], random[11],
-                               random[12], random[13], random[14],
-                               random[15])
-                           - idem->client_key.data;
-
-    idem->status = NGX_HTTP_UNIT_IDEM_GENERATED;
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_unit_idem_header_key(ngx_http_request_t *r, ngx_str_t *key,
-    const char **reason)
-{
-    ngx_int_t         rc;
-    ngx_table_elt_t  *h;
-
-    ngx_str_null(key);
 
     rc = ngx_http_unit_header_single(r, "idempotency-key",
                                      sizeof("idempotency-key") - 1, &h);
@@ -189,121 +65,194 @@ ngx_http_unit_idem_header_key(ngx_http_request_t *r, ngx_str_t *key,
         return NGX_OK;
     }
 
+    *code = NGX_HTTP_UNIT_IDEMPOTENCY_KEY_INVALID;
+
     if (rc == NGX_ABORT) {
         *reason = "idempotency_header_twice";
         return NGX_DECLINED;
     }
 
-    *reason = "idempotency_header";
-
-    return ngx_http_unit_idem_key_header(r->pool, &h->value, key);
-}
-
-
-static ngx_int_t
-ngx_http_unit_idem_body_key(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
-    ngx_str_t *key, const char **reason)
-{
-    ngx_int_t                  rc;
-    ngx_http_unit_json_hit_t  *hit;
-
-    ngx_str_null(key);
-
-    if (ctx->json == NULL) {
-        return NGX_OK;
-    }
-
-    *reason = "idempotency_body";
-
-    hit = ngx_http_unit_json_hit(ctx->json, NGX_HTTP_UNIT_WATCH_KEY, 0);
-
-    if (hit == NULL) {
-        return ngx_http_unit_idem_item_keys(r, ctx, key);
-    }
-
-    rc = ngx_http_unit_json_string(r->pool, hit, key);
-
-    if (rc != NGX_OK) {
-        return rc;
-    }
-
-    return ngx_http_unit_idem_key_valid(key) ? NGX_OK : NGX_DECLINED;
-}
-
-
-/*
- * The elements of an array body have keys of their own.  Together they are
- * the key of the request: all of them or none.
- */
-
-static ngx_int_t
-ngx_http_unit_idem_item_keys(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
-    ngx_str_t *key)
-{
-    u_char                     digest[NGX_HTTP_UNIT_SHA256_LEN];
-    ngx_int_t                  rc;
-    ngx_str_t                 *field;
-    ngx_uint_t                 n;
-    ngx_array_t                fields;
-    ngx_http_unit_json_hit_t  *hit;
-
-    if (ngx_http_unit_json_hit(ctx->json, NGX_HTTP_UNIT_WATCH_ITEM_KEY, 0)
-        == NULL)
-    {
-        return NGX_OK;
-    }
-
-    if (ngx_array_init(&fields, r->pool, 8, sizeof(ngx_str_t)) != NGX_OK) {
+    idem = ngx_http_unit_idem_create(r, ctx);
+    if (idem == NULL) {
         return NGX_ERROR;
     }
 
-    for (n = 0; /* void */; n++) {
+    *reason = "idempotency_header";
 
-        hit = ngx_http_unit_json_hit(ctx->json, NGX_HTTP_UNIT_WATCH_ITEM_KEY,
-                                     n);
-        if (hit == NULL) {
-            break;
-        }
+    return ngx_http_unit_idem_key_header(r->pool, &h->value, &idem->key);
+}
 
-        if (n == NGX_HTTP_UNIT_IDEM_ITEMS) {
-            return NGX_DECLINED;
-        }
 
-        field = ngx_array_push(&fields);
-        if (field == NULL) {
+static ngx_http_unit_idem_t *
+ngx_http_unit_idem_create(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx)
+{
+    ngx_http_cleanup_t    *cln;
+    ngx_http_unit_idem_t  *idem;
+
+    idem = ngx_pcalloc(r->pool, sizeof(ngx_http_unit_idem_t));
+    if (idem == NULL) {
+        return NULL;
+    }
+
+    cln = ngx_http_cleanup_add(r, 0);
+    if (cln == NULL) {
+        return NULL;
+    }
+
+    cln->handler = ngx_http_unit_idem_cleanup;
+    cln->data = idem;
+
+    idem->ctx = ctx;
+    ctx->idem = idem;
+
+    return idem;
+}
+
+
+ngx_int_t
+ngx_http_unit_idem(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
+    ngx_http_unit_code_e *code, const char **reason)
+{
+    ngx_int_t                         rc;
+    ngx_str_t                         key;
+    ngx_http_unit_idem_t             *idem;
+    const ngx_http_unit_operation_t  *op;
+
+    op = ctx->operation;
+    idem = ctx->idem;
+
+    if (!ngx_http_unit_idem_applies(ctx, op)) {
+        return NGX_OK;
+    }
+
+    if (ctx->json == NULL && idem == NULL) {
+        return NGX_OK;
+    }
+
+    if (idem == NULL) {
+        idem = ngx_http_unit_idem_create(r, ctx);
+        if (idem == NULL) {
             return NGX_ERROR;
         }
+    }
 
-        rc = ngx_http_unit_json_string(r->pool, hit, field);
+    if (ctx->json) {
+        rc = ngx_http_unit_idem_scan(r, idem, &key, code, reason);
 
         if (rc != NGX_OK) {
             return rc;
         }
 
-        if (!ngx_http_unit_idem_key_valid(field)) {
+        if (idem->key.len && key.len
+            && (idem->key.len != key.len
+                || ngx_memcmp(idem->key.data, key.data, key.len) != 0))
+        {
+            *code = NGX_HTTP_UNIT_IDEMPOTENCY_KEY_INVALID;
+            *reason = "idempotency_two_keys";
             return NGX_DECLINED;
+        }
+
+        if (idem->key.len == 0) {
+            idem->key = key;
         }
     }
 
-    if (ngx_http_unit_json_hit(ctx->json, NGX_HTTP_UNIT_WATCH_ITEM, n)) {
+    if (idem->key.len) {
+        return ngx_http_unit_idem_begin(r, ctx, code, reason);
+    }
 
-        /* an element without one */
+    if (op->family.len == 0) {
+        return NGX_OK;
+    }
+
+    if (ctx->ulcf->idempotency == NGX_HTTP_UNIT_IDEM_REQUIRE) {
+        *code = NGX_HTTP_UNIT_IDEMPOTENCY_KEY_MISSING;
+        *reason = "idempotency_key_missing";
         return NGX_DECLINED;
     }
 
-    if (ngx_http_unit_sha256(fields.elts, fields.nelts, 0, digest) != NGX_OK) {
+    /*
+     * Nobody can ask for the answer again, so there is no record; a key of
+     * ours makes our own retries safe
+     */
+
+    if (ngx_http_unit_idem_generate(r, &idem->key) != NGX_OK
+        || ngx_http_unit_idem_keys(r, idem) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
-    key->data = ngx_pnalloc(r->pool, NGX_HTTP_UNIT_IDEM_KEY_DERIVED);
-    if (key->data == NULL) {
-        return NGX_ERROR;
-    }
-
-    key->len = ngx_http_unit_base64url_encode(key->data, digest,
-                                              sizeof(digest));
+    idem->status = NGX_HTTP_UNIT_IDEM_GENERATED;
 
     return NGX_OK;
+}
+
+
+/* a random UUIDv4 (RFC 9562 5.4) */
+
+static ngx_int_t
+ngx_http_unit_idem_generate(ngx_http_request_t *r, ngx_str_t *key)
+{
+    u_char      *p, random[16];
+    ngx_uint_t   i;
+
+    if (ngx_http_unit_random(random, sizeof(random)) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    random[6] = (random[6] & 0x0f) | 0x40;
+    random[8] = (random[8] & 0x3f) | 0x80;
+
+    p = ngx_pnalloc(r->pool, NGX_HTTP_UNIT_IDEM_UUID_LEN);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    key->data = p;
+    key->len = NGX_HTTP_UNIT_IDEM_UUID_LEN;
+
+    for (i = 0; i < sizeof(random); i++) {
+
+        if (i == 4 || i == 6 || i == 8 || i == 10) {
+            *p++ = '-';
+        }
+
+        p = ngx_hex_dump(p, &random[i], 1);
+    }
+
+    return NGX_OK;
+}
+
+
+/* the key of the record, and the base of those that Unit gets */
+
+static ngx_int_t
+ngx_http_unit_idem_keys(ngx_http_request_t *r, ngx_http_unit_idem_t *idem)
+{
+    ngx_str_t             fields[6];
+    ngx_http_unit_ctx_t  *ctx;
+
+    ctx = idem->ctx;
+
+    /* a write without a family of Unit's is its own */
+
+    ngx_str_set(&fields[0], "idempotency");
+    fields[1] = ctx->identity.partner->name;
+    fields[2] = ctx->identity.subject;
+    fields[3] = ctx->customer;
+    fields[4] = ctx->operation->family.len ? ctx->operation->family
+                                           : ctx->operation->name;
+    fields[5] = idem->key;
+
+    if (ngx_http_unit_idem_key_base(ctx->umcf->idem_secret, fields, 5,
+                                    idem->record.base)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_unit_record_key(ctx->umcf->shm, fields, 6,
+                                    idem->record.key);
 }
 
 
@@ -311,39 +260,17 @@ static ngx_int_t
 ngx_http_unit_idem_begin(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
     ngx_http_unit_code_e *code, const char **reason)
 {
-    ngx_uint_t               which;
-    ngx_http_unit_shm_t     *shm;
     ngx_http_unit_idem_t    *idem;
     ngx_http_unit_record_e   result;
 
     idem = ctx->idem;
-    shm = ctx->umcf->shm;
 
-    if (ngx_http_unit_idem_fingerprint(r, ctx) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    /* a record of the time before the secret was changed goes on counting */
-
-    for (which = ctx->umcf->secrets->n; which-- > 0; /* void */) {
-
-        if (ngx_http_unit_idem_derive(ctx, which, &idem->client_key, 0,
-                                      idem->key, NULL)
-            != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-
-        if (which == 0 || ngx_http_unit_record_exists(shm, idem->key)) {
-            break;
-        }
-    }
-
-    idem->secret = which;
-
-    if (ngx_http_unit_record_begin(shm, r->pool, idem->key, idem->fingerprint,
-                                   &result, &idem->lease, &idem->answer)
-        != NGX_OK)
+    if (ngx_http_unit_idem_keys(r, idem) != NGX_OK
+        || ngx_http_unit_idem_fingerprint(r, idem, idem->record.fingerprint)
+           != NGX_OK
+        || ngx_http_unit_record_begin(ctx->umcf->shm, r->pool, &idem->record,
+                                      &result)
+           != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -368,8 +295,17 @@ ngx_http_unit_idem_begin(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
         return NGX_DECLINED;
 
     case NGX_HTTP_UNIT_RECORD_FULL:
+
+        if (ctx->ulcf->idempotency_full == NGX_HTTP_UNIT_IDEM_PASS) {
+
+            /* without a record, but Unit gets the same key each time */
+
+            idem->status = NGX_HTTP_UNIT_IDEM_NONE;
+            return NGX_OK;
+        }
+
         *code = NGX_HTTP_UNIT_BROKER_UNAVAILABLE;
-        *reason = "zone_full";
+        *reason = "idempotency_zone_full";
         return NGX_DECLINED;
 
     default: /* NGX_HTTP_UNIT_RECORD_BEGIN */
@@ -388,133 +324,6 @@ ngx_http_unit_idem_begin(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
 }
 
 
-/* of everything but the key, wherever that was given */
-
-static ngx_int_t
-ngx_http_unit_idem_fingerprint(ngx_http_request_t *r,
-    ngx_http_unit_ctx_t *ctx)
-{
-    ngx_str_t                fields[5], body;
-    ngx_uint_t               n;
-    ngx_http_unit_splice_t  *places;
-
-    body = ctx->body;
-
-    if (ctx->json) {
-
-        if (ngx_http_unit_idem_places(r, ctx, &places, &n) != NGX_OK
-            || ngx_http_unit_splice_cut(r->pool, &ctx->body, places, n, &body)
-               != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-    }
-
-    ngx_str_set(&fields[0], "request");
-    fields[1] = ctx->method_name;
-    fields[2] = ctx->uri.path;
-    fields[3] = r->args;
-    fields[4] = body;
-
-    return ngx_http_unit_sha256(fields, 5, 0, ctx->idem->fingerprint);
-}
-
-
-static ngx_int_t
-ngx_http_unit_idem_places(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
-    ngx_http_unit_splice_t **out, ngx_uint_t *n)
-{
-    ngx_uint_t                 i, id, attributes;
-    ngx_http_unit_json_t      *json;
-    ngx_http_unit_json_hit_t  *hit, *hits;
-    ngx_http_unit_splice_t    *place;
-
-    json = ctx->json;
-
-    hit = ngx_http_unit_json_hit(json, NGX_HTTP_UNIT_WATCH_DATA, 0);
-
-    if (hit && hit->type == NGX_HTTP_UNIT_JSON_ARRAY) {
-        attributes = NGX_HTTP_UNIT_WATCH_ITEM_ATTRIBUTES;
-        id = NGX_HTTP_UNIT_WATCH_ITEM_KEY;
-
-    } else {
-        attributes = NGX_HTTP_UNIT_WATCH_ATTRIBUTES;
-        id = NGX_HTTP_UNIT_WATCH_KEY;
-    }
-
-    hits = json->hits.elts;
-    *n = 0;
-
-    for (i = 0; i < json->hits.nelts; i++) {
-        if (hits[i].watch == attributes
-            && hits[i].type == NGX_HTTP_UNIT_JSON_OBJECT)
-        {
-            (*n)++;
-        }
-    }
-
-    place = ngx_pcalloc(r->pool, (*n + 1) * sizeof(ngx_http_unit_splice_t));
-    if (place == NULL) {
-        return NGX_ERROR;
-    }
-
-    *out = place;
-    place--;
-
-    /* a key comes after the object that it is in, and before the next one */
-
-    for (i = 0; i < json->hits.nelts; i++) {
-
-        if (hits[i].watch == attributes
-            && hits[i].type == NGX_HTTP_UNIT_JSON_OBJECT)
-        {
-            place++;
-            place->attributes = &hits[i];
-
-        } else if (hits[i].watch == id
-                   && place >= *out
-                   && hits[i].object == place->attributes->start)
-        {
-            place->key = &hits[i];
-        }
-    }
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_unit_idem_derive(ngx_http_unit_ctx_t *ctx, ngx_uint_t which,
-    ngx_str_t *key, ngx_uint_t item, u_char *digest, u_char *text)
-{
-    u_char            n[4];
-    ngx_str_t         fields[7];
-    const ngx_str_t  *family;
-
-    /* a write without a family of Unit's is its own */
-
-    family = ctx->operation->family.len ? &ctx->operation->family
-                                        : &ctx->operation->name;
-
-    n[0] = (u_char) (item >> 24);
-    n[1] = (u_char) (item >> 16);
-    n[2] = (u_char) (item >> 8);
-    n[3] = (u_char) item;
-
-    ngx_str_set(&fields[0], "idempotency");
-    fields[1] = ctx->identity.partner->name;
-    fields[2] = ctx->identity.subject;
-    fields[3] = ctx->customer;
-    fields[4] = *family;
-    fields[5] = *key;
-    fields[6].data = n;
-    fields[6].len = sizeof(n);
-
-    return ngx_http_unit_idem_key_derive(ctx->umcf->secrets, which, fields, 7,
-                                         digest, text);
-}
-
-
 static void
 ngx_http_unit_idem_renew(ngx_event_t *ev)
 {
@@ -523,7 +332,7 @@ ngx_http_unit_idem_renew(ngx_event_t *ev)
     idem = (ngx_http_unit_idem_t *)
                ((u_char *) ev - offsetof(ngx_http_unit_idem_t, event));
 
-    ngx_http_unit_record_renew(idem->ctx->umcf->shm, idem->key, idem->lease);
+    ngx_http_unit_record_renew(idem->ctx->umcf->shm, &idem->record);
 
     ngx_add_timer(ev, NGX_HTTP_UNIT_RECORD_RENEW);
 }
@@ -538,117 +347,41 @@ ngx_http_unit_idem_cleanup(void *data)
         ngx_del_timer(&idem->event);
     }
 
-    if (idem->lease == 0) {
+    if (idem->record.lease == 0) {
         return;
     }
 
     if (idem->sent) {
-        ngx_http_unit_record_finish(idem->ctx->umcf->shm, idem->key,
-                                    idem->fingerprint, idem->lease, NULL);
+        (void) ngx_http_unit_record_finish(idem->ctx->umcf->shm, &idem->record,
+                                           NULL);
 
     } else {
-        ngx_http_unit_record_cancel(idem->ctx->umcf->shm, idem->key,
-                                    idem->lease);
+        ngx_http_unit_record_cancel(idem->ctx->umcf->shm, &idem->record);
     }
-
-    idem->lease = 0;
 }
 
 
 ngx_int_t
 ngx_http_unit_idem_forward(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx)
 {
-    u_char                   digest[NGX_HTTP_UNIT_SHA256_LEN];
-    ngx_str_t                body, value;
-    ngx_uint_t               i, n;
-    ngx_http_unit_idem_t    *idem;
-    ngx_http_unit_splice_t  *places;
+    ngx_http_unit_idem_t  *idem;
 
     idem = ctx->idem;
 
-    if (idem == NULL) {
+    if (idem == NULL || idem->key.len == 0) {
         return NGX_OK;
+    }
+
+    if (!idem->spliced) {
+
+        if (ngx_http_unit_idem_splice(r, idem) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        idem->spliced = 1;
     }
 
     idem->sent = 1;
-
-    if (idem->spliced || ctx->operation->family.len == 0 || ctx->json == NULL)
-    {
-        return NGX_OK;
-    }
-
-    if (ngx_http_unit_idem_places(r, ctx, &places, &n) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    for (i = 0; i < n; i++) {
-
-        value.data = ngx_pnalloc(r->pool, NGX_HTTP_UNIT_IDEM_KEY_DERIVED);
-        if (value.data == NULL) {
-            return NGX_ERROR;
-        }
-
-        value.len = NGX_HTTP_UNIT_IDEM_KEY_DERIVED;
-
-        if (ngx_http_unit_idem_derive(ctx, idem->secret, &idem->client_key,
-                                      i, digest, value.data)
-            != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-
-        places[i].value = value;
-    }
-
-    /* without "attributes" there is no place for a key, and Unit refuses */
-
-    if (n) {
-        if (ngx_http_unit_splice_put(r->pool, &ctx->body, places, n, &body)
-            != NGX_OK
-            || ngx_http_unit_idem_replace_body(r, &body) != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-    }
-
-    idem->spliced = 1;
-
-    return NGX_OK;
-}
-
-
-/* STYLE P9: everything that says how long the body is must agree */
-
-static ngx_int_t
-ngx_http_unit_idem_replace_body(ngx_http_request_t *r, ngx_str_t *body)
-{
-    ngx_buf_t    *b;
-    ngx_chain_t  *cl;
-
-    b = ngx_calloc_buf(r->pool);
-    cl = ngx_alloc_chain_link(r->pool);
-
-    if (b == NULL || cl == NULL) {
-        return NGX_ERROR;
-    }
-
-    b->pos = body->data;
-    b->last = body->data + body->len;
-    b->start = b->pos;
-    b->end = b->last;
-    b->memory = 1;
-    b->last_buf = 1;
-
-    cl->buf = b;
-    cl->next = NULL;
-
-    /* the old buffers stay as they are: they may hold the next request, too */
-
-    r->request_body->bufs = cl;
-    r->request_body->temp_file = NULL;
-
-    r->headers_in.content_length_n = body->len;
-    r->headers_in.chunked = 0;
 
     return NGX_OK;
 }
@@ -663,6 +396,5 @@ ngx_http_unit_idem_repeatable(ngx_http_unit_ctx_t *ctx)
 
     /* the key is in the body: Unit performs it once */
 
-    return ctx->operation->family.len != 0
-           && ctx->idem != NULL && ctx->idem->spliced;
+    return ctx->idem != NULL && ctx->idem->keyed;
 }

@@ -10,6 +10,8 @@
 
 static ngx_int_t ngx_http_unit_idem_send(ngx_http_request_t *r,
     ngx_http_unit_record_answer_t *answer);
+static ngx_table_elt_t *ngx_http_unit_idem_add(ngx_http_request_t *r,
+    const char *key, ngx_str_t *value);
 static ngx_uint_t ngx_http_unit_idem_final(ngx_uint_t status);
 
 
@@ -25,7 +27,7 @@ ngx_http_unit_idem_replay(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx)
 {
     ngx_http_unit_record_answer_t  *answer;
 
-    answer = &ctx->idem->answer;
+    answer = &ctx->idem->record.answer;
 
     ctx->answered = 1;
 
@@ -39,10 +41,10 @@ static ngx_int_t
 ngx_http_unit_idem_send(ngx_http_request_t *r,
     ngx_http_unit_record_answer_t *answer)
 {
-    ngx_int_t         rc;
-    ngx_buf_t        *b;
-    ngx_chain_t       out;
-    ngx_table_elt_t  *h;
+    ngx_int_t    rc;
+    ngx_buf_t   *b;
+    ngx_str_t    value;
+    ngx_chain_t  out;
 
     rc = ngx_http_discard_request_body(r);
 
@@ -50,16 +52,22 @@ ngx_http_unit_idem_send(ngx_http_request_t *r,
         return rc;
     }
 
-    h = ngx_list_push(&r->headers_out.headers);
-    if (h == NULL) {
+    ngx_str_set(&value, "true");
+
+    if (ngx_http_unit_idem_add(r, "Idempotency-Replayed", &value) == NULL) {
         return NGX_ERROR;
     }
 
-    ngx_memzero(h, sizeof(ngx_table_elt_t));
+    if (answer->coding.len) {
 
-    h->hash = 1;
-    ngx_str_set(&h->key, "Idempotency-Replayed");
-    ngx_str_set(&h->value, "true");
+        r->headers_out.content_encoding =
+                  ngx_http_unit_idem_add(r, "Content-Encoding",
+                                         &answer->coding);
+
+        if (r->headers_out.content_encoding == NULL) {
+            return NGX_ERROR;
+        }
+    }
 
     r->headers_out.status = answer->status;
     r->headers_out.content_type = answer->type;
@@ -95,6 +103,28 @@ ngx_http_unit_idem_send(ngx_http_request_t *r,
 }
 
 
+static ngx_table_elt_t *
+ngx_http_unit_idem_add(ngx_http_request_t *r, const char *key,
+    ngx_str_t *value)
+{
+    ngx_table_elt_t  *h;
+
+    h = ngx_list_push(&r->headers_out.headers);
+    if (h == NULL) {
+        return NULL;
+    }
+
+    ngx_memzero(h, sizeof(ngx_table_elt_t));
+
+    h->hash = 1;
+    h->key.data = (u_char *) key;
+    h->key.len = ngx_strlen(key);
+    h->value = *value;
+
+    return h;
+}
+
+
 /* will the same write get the same answer for ever (DESIGN section 7) */
 
 static ngx_uint_t
@@ -118,58 +148,93 @@ ngx_http_unit_idem_final(ngx_uint_t status)
 }
 
 
-ngx_int_t
+void
 ngx_http_unit_idem_header(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx)
 {
+    u_char                *p;
     size_t                 size;
+    ngx_http_upstream_t   *u;
     ngx_http_unit_idem_t  *idem;
 
     idem = ctx->idem;
+    u = r->upstream;
 
-    if (idem == NULL || idem->lease == 0) {
-        return NGX_OK;
+    if (idem == NULL || idem->record.lease == 0) {
+        return;
     }
 
     idem->status = NGX_HTTP_UNIT_IDEM_UNKNOWN;
 
-    /* a coded answer is not asked for, and would need its coding kept */
+    /* Unit's answer, not one of this server's, and with an end to be seen */
 
-    if (!ngx_http_unit_idem_final(r->headers_out.status)
-        || r->headers_out.content_length_n > NGX_HTTP_UNIT_RECORD_BODY
-        || r->headers_out.content_type.len > NGX_HTTP_UNIT_RECORD_TYPE
-        || (r->headers_out.content_encoding
-            && r->headers_out.content_encoding->value.len))
+    if (u == NULL
+        || !ctx->upstream.answered
+        || r->headers_out.status != u->headers_in.status_n
+        || (r->headers_out.content_length_n < 0
+            && !u->headers_in.chunked
+            && r->headers_out.status != NGX_HTTP_NO_CONTENT))
     {
-        return NGX_OK;
+        return;
     }
 
-    size = (r->headers_out.content_length_n >= 0)
-           ? (size_t) r->headers_out.content_length_n
-           : NGX_HTTP_UNIT_RECORD_BODY;
+    if (!ngx_http_unit_idem_final(r->headers_out.status)
+        || r->headers_out.content_length_n > NGX_HTTP_UNIT_RECORD_BODY)
+    {
+        return;
+    }
 
-    idem->answer.status = r->headers_out.status;
-    idem->answer.type = r->headers_out.content_type;
-    idem->answer.body.len = 0;
-    idem->answer.body.data = ngx_palloc(r->pool, size ? size : 1);
+    /* other filters may change it */
 
-    if (idem->answer.body.data == NULL) {
-        return NGX_ERROR;
+    idem->length = r->headers_out.content_length_n;
+
+    size = (idem->length >= 0) ? (size_t) idem->length
+                               : NGX_HTTP_UNIT_RECORD_BODY;
+
+    p = ngx_palloc(r->pool, size ? size : 1);
+    if (p == NULL) {
+
+        /* the client gets its answer all the same */
+        return;
     }
 
     idem->size = size;
     idem->capture = 1;
 
+    idem->answer.status = r->headers_out.status;
+    idem->answer.type = r->headers_out.content_type;
+    idem->answer.body.data = p;
+    idem->answer.body.len = 0;
+
+    if (r->headers_out.content_encoding
+        && r->headers_out.content_encoding->hash)
+    {
+        idem->answer.coding = r->headers_out.content_encoding->value;
+    }
+
     r->filter_need_in_memory = 1;
 
     /* no body will come, or all of it is known to be nothing */
 
-    if (r->headers_out.content_length_n == 0
-        || r->headers_out.status == NGX_HTTP_NO_CONTENT)
-    {
+    if (idem->length == 0 || r->headers_out.status == NGX_HTTP_NO_CONTENT) {
         ngx_http_unit_idem_end(ctx);
     }
+}
 
-    return NGX_OK;
+
+ngx_uint_t
+ngx_http_unit_idem_gone(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx)
+{
+    /* it is the connection that has failed, and the answer has begun */
+
+    if (ctx->answered || ctx->idem == NULL || !r->connection->error
+        || !ctx->idem->capture)
+    {
+        return 0;
+    }
+
+    ctx->idem->gone = 1;
+
+    return 1;
 }
 
 
@@ -184,7 +249,7 @@ ngx_http_unit_idem_body(ngx_http_unit_ctx_t *ctx, u_char *p, size_t len)
 
         /* larger than what is kept: the outcome stays unknown to us */
 
-        idem->capture = 0;
+        ngx_http_unit_idem_drop(ctx);
         return;
     }
 
@@ -193,11 +258,16 @@ ngx_http_unit_idem_body(ngx_http_unit_ctx_t *ctx, u_char *p, size_t len)
 
     /* the client may leave before the end is seen: this is the end */
 
-    if (ctx->request->headers_out.content_length_n
-        == (off_t) idem->answer.body.len)
-    {
+    if (idem->length == (off_t) idem->answer.body.len) {
         ngx_http_unit_idem_end(ctx);
     }
+}
+
+
+void
+ngx_http_unit_idem_drop(ngx_http_unit_ctx_t *ctx)
+{
+    ctx->idem->capture = 0;
 }
 
 
@@ -216,10 +286,7 @@ ngx_http_unit_idem_end(ngx_http_unit_ctx_t *ctx)
 
     /* cut off: less than was promised */
 
-    if (ctx->request->headers_out.content_length_n > 0
-        && ctx->request->headers_out.content_length_n
-           != (off_t) idem->answer.body.len)
-    {
+    if (idem->length > 0 && idem->length != (off_t) idem->answer.body.len) {
         return;
     }
 
@@ -227,9 +294,9 @@ ngx_http_unit_idem_end(ngx_http_unit_ctx_t *ctx)
         ngx_del_timer(&idem->event);
     }
 
-    ngx_http_unit_record_finish(ctx->umcf->shm, idem->key, idem->fingerprint,
-                                idem->lease, &idem->answer);
-
-    idem->lease = 0;
-    idem->status = NGX_HTTP_UNIT_IDEM_STORED;
+    if (ngx_http_unit_record_finish(ctx->umcf->shm, &idem->record,
+                                    &idem->answer))
+    {
+        idem->status = NGX_HTTP_UNIT_IDEM_STORED;
+    }
 }

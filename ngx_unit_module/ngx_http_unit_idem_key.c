@@ -9,9 +9,6 @@
 #include "ngx_http_unit_idem_key.h"
 
 
-#define NGX_HTTP_UNIT_IDEM_SECRET_MIN  32
-
-
 ngx_int_t
 ngx_http_unit_idem_key_header(ngx_pool_t *pool, ngx_str_t *value,
     ngx_str_t *key)
@@ -85,23 +82,44 @@ ngx_http_unit_idem_key_valid(ngx_str_t *key)
 
 
 ngx_int_t
-ngx_http_unit_idem_key_derive(const ngx_http_unit_idem_secrets_t *secrets,
-    ngx_uint_t which, ngx_str_t *fields, ngx_uint_t n, u_char *digest,
+ngx_http_unit_idem_key_base(const ngx_http_unit_idem_secret_t *secret,
+    const ngx_str_t *fields, ngx_uint_t n, u_char *base)
+{
+    ngx_str_t  key;
+
+    key.data = (u_char *) secret->data;
+    key.len = secret->len;
+
+    return ngx_http_unit_hmac(&key, fields, n, base);
+}
+
+
+ngx_int_t
+ngx_http_unit_idem_key_derive(const u_char *base,
+    ngx_http_unit_idem_kind_e kind, const ngx_str_t *key, ngx_uint_t place,
     u_char *text)
 {
-    ngx_str_t  secret;
+    u_char     n[5], digest[NGX_HTTP_UNIT_SHA256_LEN];
+    ngx_str_t  secret, fields[2];
 
-    secret.data = (u_char *) secrets->secret[which].data;
-    secret.len = secrets->secret[which].len;
+    secret.data = (u_char *) base;
+    secret.len = NGX_HTTP_UNIT_SHA256_LEN;
 
-    if (ngx_http_unit_hmac(&secret, fields, n, digest) != NGX_OK) {
+    n[0] = (u_char) kind;
+    n[1] = (u_char) (place >> 24);
+    n[2] = (u_char) (place >> 16);
+    n[3] = (u_char) (place >> 8);
+    n[4] = (u_char) place;
+
+    fields[0].data = n;
+    fields[0].len = sizeof(n);
+    fields[1] = *key;
+
+    if (ngx_http_unit_hmac(&secret, fields, 2, digest) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    if (text) {
-        (void) ngx_http_unit_base64url_encode(text, digest,
-                                              NGX_HTTP_UNIT_SHA256_LEN);
-    }
+    (void) ngx_http_unit_base64url_encode(text, digest, sizeof(digest));
 
     return NGX_OK;
 }
@@ -111,73 +129,46 @@ ngx_int_t
 ngx_http_unit_idem_key_load(void *data, u_char *text, size_t len,
     ngx_uint_t strict, const char **reason)
 {
-    ngx_http_unit_idem_secrets_t  *secrets = data;
+    ngx_http_unit_idem_secret_t  *secret = data;
 
-    u_char                        *p, *last, *line;
-    size_t                         size;
-    ngx_http_unit_idem_secrets_t   new;
+    u_char  *p, *end, *last, *line;
+    size_t   size, found;
 
-    ngx_memzero(&new, sizeof(ngx_http_unit_idem_secrets_t));
-
-    p = text;
     last = text + len;
+    found = 0;
+    line = NULL;
 
-    while (p < last) {
+    for (p = text; p < last; p = end + 1) {
 
-        line = p;
+        for (end = p; end < last && *end != '\n'; end++) { /* void */ }
 
-        while (p < last && *p != '\n') {
-            p++;
-        }
+        size = end - p;
 
-        size = p - line;
-
-        if (p < last) {
-            p++;
-        }
-
-        if (size && line[size - 1] == '\r') {
+        if (size && p[size - 1] == '\r') {
             size--;
         }
 
-        if (size == 0) {
-            continue;
-        }
+        if (size) {
 
-        if (new.n == NGX_HTTP_UNIT_IDEM_SECRETS) {
-            *reason = "holds more than two secrets";
-            return NGX_DECLINED;
-        }
+            if (line) {
+                *reason = "holds more than one line";
+                return NGX_DECLINED;
+            }
 
-        if (size < NGX_HTTP_UNIT_IDEM_SECRET_MIN
-            || size > sizeof(new.secret[0].data))
-        {
-            *reason = "holds a secret of less than 32 or more than 256 bytes";
-            return NGX_DECLINED;
+            line = p;
+            found = size;
         }
-
-        ngx_memcpy(new.secret[new.n].data, line, size);
-        new.secret[new.n].len = size;
-        new.n++;
     }
 
-    if (new.n == 0) {
-        *reason = "holds no secret";
+    if (found < NGX_HTTP_UNIT_IDEM_SECRET_MIN
+        || found > NGX_HTTP_UNIT_IDEM_SECRET_MAX)
+    {
+        *reason = "does not hold a secret of 32 to 256 bytes";
         return NGX_DECLINED;
     }
 
-    if (new.n == 1 && secrets->n
-        && !ngx_http_unit_equal(new.secret[0].data, new.secret[0].len,
-                                secrets->secret[0].data,
-                                secrets->secret[0].len))
-    {
-        new.secret[1] = secrets->secret[0];
-        new.n = 2;
-    }
-
-    *secrets = new;
-
-    ngx_explicit_memzero(&new, sizeof(ngx_http_unit_idem_secrets_t));
+    ngx_memcpy(secret->data, line, found);
+    secret->len = found;
 
     return NGX_OK;
 }

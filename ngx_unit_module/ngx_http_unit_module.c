@@ -39,6 +39,13 @@ static ngx_conf_enum_t  ngx_http_unit_idempotency[] = {
 };
 
 
+static ngx_conf_enum_t  ngx_http_unit_idempotency_full[] = {
+    { ngx_string("refuse"), NGX_HTTP_UNIT_IDEM_REFUSE },
+    { ngx_string("pass"), NGX_HTTP_UNIT_IDEM_PASS },
+    { ngx_null_string, 0 }
+};
+
+
 static ngx_conf_enum_t  ngx_http_unit_log_levels[] = {
     { ngx_string("info"), NGX_LOG_INFO },
     { ngx_string("notice"), NGX_LOG_NOTICE },
@@ -136,6 +143,13 @@ static ngx_command_t  ngx_http_unit_commands[] = {
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_unit_loc_conf_t, idempotency),
       &ngx_http_unit_idempotency },
+
+    { ngx_string("unit_idempotency_full"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_enum_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_unit_loc_conf_t, idempotency_full),
+      &ngx_http_unit_idempotency_full },
 
     { ngx_string("unit_idempotency_secret_file"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
@@ -320,7 +334,7 @@ ngx_http_unit_create_main_conf(ngx_conf_t *cf)
      *     umcf->store = NULL;
      *     umcf->policy = NULL;
      *     umcf->org_token = NULL;
-     *     umcf->secrets = NULL;
+     *     umcf->idem_secret = NULL;
      *     umcf->broker = { 0, NULL };
      *     umcf->gateway = { { 0, NULL }, { 0, NULL }, 0 };
      */
@@ -365,6 +379,7 @@ ngx_http_unit_create_loc_conf(ngx_conf_t *cf)
     conf->limits = NGX_CONF_UNSET;
     conf->token_scopes = NGX_CONF_UNSET_UINT;
     conf->idempotency = NGX_CONF_UNSET_UINT;
+    conf->idempotency_full = NGX_CONF_UNSET_UINT;
     conf->log_level = NGX_CONF_UNSET_UINT;
     conf->token_wait = NGX_CONF_UNSET_MSEC;
     conf->token_lifetime = NGX_CONF_UNSET;
@@ -394,6 +409,8 @@ ngx_http_unit_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
                               NGX_HTTP_UNIT_SCOPES_MINIMAL);
     ngx_conf_merge_uint_value(conf->idempotency, prev->idempotency,
                               NGX_HTTP_UNIT_IDEM_ON);
+    ngx_conf_merge_uint_value(conf->idempotency_full, prev->idempotency_full,
+                              NGX_HTTP_UNIT_IDEM_REFUSE);
     ngx_conf_merge_uint_value(conf->log_level, prev->log_level, NGX_LOG_INFO);
     ngx_conf_merge_msec_value(conf->token_wait, prev->token_wait, 5000);
     ngx_conf_merge_sec_value(conf->token_lifetime, prev->token_lifetime, 3600);

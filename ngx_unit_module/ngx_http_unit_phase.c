@@ -335,6 +335,7 @@ static ngx_int_t
 ngx_http_unit_phase_precheck(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
     ngx_http_unit_code_e *code, const char **reason)
 {
+    ngx_int_t                         rc;
     ngx_uint_t                        i;
     const ngx_http_unit_operation_t  *op;
     ngx_http_unit_policy_verdict_t    verdict;
@@ -370,6 +371,12 @@ ngx_http_unit_phase_precheck(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
 
     ctx->operation = NULL;
 
+    rc = ngx_http_unit_idem_head(r, ctx, code, reason);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
     if (!ngx_http_unit_policy_needs_body(ctx->route)) {
         return NGX_OK;
     }
@@ -388,7 +395,7 @@ ngx_http_unit_phase_body(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
 
     /* a write that is to be recognised when it comes again is read, too */
 
-    if (!scan && !ngx_http_unit_idem_needs_body(r, ctx)) {
+    if (!scan && ctx->idem == NULL) {
         return NGX_OK;
     }
 
@@ -485,7 +492,8 @@ static ngx_int_t
 ngx_http_unit_phase_forward(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
     ngx_http_unit_code_e *code, const char **reason)
 {
-    ngx_msec_t  budget;
+    ngx_msec_t      budget;
+    ngx_msec_int_t  left;
 
     if (ngx_http_unit_idem_is_replay(ctx)) {
 
@@ -494,22 +502,36 @@ ngx_http_unit_phase_forward(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
         return ngx_http_unit_idem_replay(r, ctx);
     }
 
+    /* the operation's time is that of all attempts together */
+
+    budget = (ngx_msec_t) ctx->operation->timeout * 1000;
+
+    if (ctx->attempts == 0) {
+        ctx->deadline = ngx_current_msec + budget;
+    }
+
+    left = (ngx_msec_int_t) (ctx->deadline - ngx_current_msec);
+
+    if (left <= 0) {
+
+        /* a new token took the rest of it: nothing is sent to be cut off */
+
+        *code = NGX_HTTP_UNIT_UPSTREAM_TIMEOUT;
+        *reason = "no_time_left";
+        return NGX_DECLINED;
+    }
+
     if (ngx_http_unit_header_forward(r, ctx) != NGX_OK
         || ngx_http_unit_idem_forward(r, ctx) != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    /* the operation's time is that of all attempts together */
+    ctx->attempts++;
 
-    budget = (ngx_msec_t) ctx->operation->timeout * 1000;
-
-    if (ctx->attempts++ == 0) {
-        ctx->deadline = ngx_current_msec + budget;
-    }
-
-    ctx->upstream.timeout = ngx_min(ctx->deadline - ngx_current_msec, budget);
-    ctx->upstream.timeout = ngx_max(ctx->upstream.timeout, 1);
+    ctx->upstream.answered = 0;
+    ctx->upstream.invalid = 0;
+    ctx->upstream.timeout = (ngx_msec_t) left;
     ctx->upstream.write = (ctx->operation->method
                            != NGX_HTTP_UNIT_METHOD_GET);
 

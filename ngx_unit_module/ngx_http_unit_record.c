@@ -1,7 +1,10 @@
 
 /*
- * Idempotency records, see ngx_http_unit_record.h.  The lease is a record of
- * its own in a class that is never evicted; the answers are a cache.
+ * Idempotency records, see ngx_http_unit_record.h.  A record is one node from
+ * the first try on.  While somebody performs the write it is in a class that
+ * is never evicted, with a deadline in it: a worker that dies leaves a record
+ * whose outcome is unknown.  Afterwards it is in a cache: what Unit performs
+ * once by itself may be forgotten here.
  */
 
 
@@ -10,278 +13,533 @@
 #include "ngx_http_unit_record.h"
 
 
+/* bytes of a node: a power of two, for the slab has no other sizes */
+#define NGX_HTTP_UNIT_RECORD_NODE     256
+
+/* dead leases that are looked for when one is taken */
+#define NGX_HTTP_UNIT_RECORD_RECLAIM  2
+
+/* answers may fill one half of the zone, tokens need room, too */
+#define NGX_HTTP_UNIT_RECORD_SHARE    2
+
+
+/* data of a record; type, coding and body follow it, and go on in the chain */
 typedef struct {
-    uint64_t    id;
-    u_char      fingerprint[NGX_HTTP_UNIT_SHA256_LEN];
-} ngx_http_unit_record_lease_t;
+    ngx_http_unit_shm_chunk_t  *chunk;       /* first: see shm.h */
+    ngx_msec_t                  deadline;    /* of the lease */
+    uint64_t                    lease;       /* 0: none */
+    uint32_t                    body;
+    uint16_t                    status;      /* 0: outcome unknown */
+    uint8_t                     type;
+    uint8_t                     coding;
+    ngx_uint_t                  tried;       /* something may have been sent */
+    u_char                      fingerprint[NGX_HTTP_UNIT_SHA256_LEN];
+    u_char                      base[NGX_HTTP_UNIT_SHA256_LEN];
+    u_char                      text[1];
+} ngx_http_unit_record_data_t;
 
 
-/* data of a record; type and body follow it */
-typedef struct {
-    u_char      fingerprint[NGX_HTTP_UNIT_SHA256_LEN];
-    uint16_t    status;                 /* 0: outcome unknown */
-    uint16_t    type;
-    uint32_t    body;
-} ngx_http_unit_record_head_t;
+#define ngx_http_unit_record_room                                             \
+    (NGX_HTTP_UNIT_RECORD_NODE - offsetof(ngx_http_unit_shm_node_t, data))
+
+#define ngx_http_unit_record_inline                                           \
+    (ngx_http_unit_record_room                                                \
+     - offsetof(ngx_http_unit_record_data_t, text))
+
+#define ngx_http_unit_record_live(data)                                       \
+    ((data)->lease                                                            \
+     && (ngx_msec_int_t) ((data)->deadline - ngx_current_msec) > 0)
 
 
-static ngx_http_unit_shm_node_t *ngx_http_unit_record_lease_locked(
-    ngx_http_unit_shm_t *shm, const u_char *key, uint64_t id);
+static ngx_http_unit_shm_node_t *ngx_http_unit_record_find_locked(
+    ngx_http_unit_shm_t *shm, const u_char *key,
+    ngx_http_unit_record_data_t **data);
+static ngx_http_unit_shm_node_t *ngx_http_unit_record_create_locked(
+    ngx_http_unit_shm_t *shm, ngx_http_unit_record_t *rec,
+    ngx_http_unit_record_data_t **data);
+static void ngx_http_unit_record_reclaim_locked(ngx_http_unit_shm_t *shm);
+static void ngx_http_unit_record_take_locked(ngx_http_unit_shm_t *shm,
+    ngx_http_unit_shm_node_t *node, ngx_http_unit_record_t *rec);
+static void ngx_http_unit_record_release_locked(ngx_http_unit_shm_t *shm,
+    ngx_http_unit_shm_node_t *node);
+static size_t ngx_http_unit_record_read_locked(
+    ngx_http_unit_record_data_t *data);
 static ngx_uint_t ngx_http_unit_record_keep_locked(ngx_http_unit_shm_t *shm,
-    const u_char *key, const u_char *fingerprint,
-    ngx_http_unit_record_answer_t *answer);
+    ngx_http_unit_shm_node_t *node, ngx_http_unit_record_answer_t *answer);
+static ngx_http_unit_shm_chunk_t *ngx_http_unit_record_chain_locked(
+    ngx_http_unit_shm_t *shm, size_t len);
+static void ngx_http_unit_record_write(u_char **p, u_char **last,
+    ngx_http_unit_shm_chunk_t **chunk, ngx_str_t *text);
+static ngx_int_t ngx_http_unit_record_answer(ngx_pool_t *pool,
+    ngx_http_unit_record_data_t *head, ngx_http_unit_record_answer_t *answer);
 
 
 /* answers leave the zone through this: no pool is touched under the lock */
-static u_char  ngx_http_unit_record_buf[NGX_HTTP_UNIT_RECORD_TYPE
+static u_char  ngx_http_unit_record_buf[2 * NGX_HTTP_UNIT_RECORD_TYPE
                                         + NGX_HTTP_UNIT_RECORD_BODY];
 
 
 ngx_int_t
-ngx_http_unit_record_begin(ngx_http_unit_shm_t *shm, ngx_pool_t *pool,
-    const u_char *key, const u_char *fingerprint,
-    ngx_http_unit_record_e *result, uint64_t *lease,
-    ngx_http_unit_record_answer_t *answer)
+ngx_http_unit_record_key(ngx_http_unit_shm_t *shm, const ngx_str_t *fields,
+    ngx_uint_t n, u_char *key)
 {
-    u_char                        *p;
-    size_t                         len;
-    ngx_http_unit_shm_node_t      *node;
-    ngx_http_unit_record_head_t    head;
-    ngx_http_unit_record_lease_t   rec;
+    ngx_str_t  salt;
 
-    *lease = 0;
-    *result = NGX_HTTP_UNIT_RECORD_BEGIN;
+    salt.data = shm->sh->salt;
+    salt.len = sizeof(shm->sh->salt);
 
-    ngx_memzero(&head, sizeof(ngx_http_unit_record_head_t));
+    return ngx_http_unit_hmac(&salt, fields, n, key);
+}
+
+
+ngx_int_t
+ngx_http_unit_record_begin(ngx_http_unit_shm_t *shm, ngx_pool_t *pool,
+    ngx_http_unit_record_t *rec, ngx_http_unit_record_e *result)
+{
+    ngx_http_unit_shm_node_t     *node;
+    ngx_http_unit_record_data_t  *data, head;
+
+    rec->lease = 0;
+    ngx_memzero(&head, sizeof(ngx_http_unit_record_data_t));
 
     ngx_http_unit_shm_lock(shm);
 
-    node = ngx_http_unit_shm_find_locked(shm, NGX_HTTP_UNIT_SHM_IDEM_LEASE,
-                                         key, NULL);
-    if (node) {
-        ngx_memcpy(&rec, node->data, sizeof(rec));
+    node = ngx_http_unit_record_find_locked(shm, rec->key, &data);
 
-        *result = ngx_memcmp(rec.fingerprint, fingerprint,
-                             NGX_HTTP_UNIT_SHA256_LEN)
-                  ? NGX_HTTP_UNIT_RECORD_REUSED
-                  : NGX_HTTP_UNIT_RECORD_IN_USE;
+    if (node == NULL) {
+        ngx_http_unit_record_reclaim_locked(shm);
 
-        ngx_http_unit_shm_unlock(shm);
-        return NGX_OK;
-    }
+        node = ngx_http_unit_record_create_locked(shm, rec, &data);
 
-    node = ngx_http_unit_shm_find_locked(shm, NGX_HTTP_UNIT_SHM_IDEM, key,
-                                         NULL);
-    if (node) {
-        ngx_memcpy(&head, node->data, sizeof(head));
-
-        if (ngx_memcmp(head.fingerprint, fingerprint,
-                       NGX_HTTP_UNIT_SHA256_LEN))
-        {
-            *result = NGX_HTTP_UNIT_RECORD_REUSED;
-
-        } else if (head.status) {
-            *result = NGX_HTTP_UNIT_RECORD_REPLAY;
-
-            ngx_memcpy(ngx_http_unit_record_buf, node->data + sizeof(head),
-                       head.type + head.body);
-
-            ngx_http_unit_shm_touch_locked(shm, node);
-        }
-    }
-
-    if (*result == NGX_HTTP_UNIT_RECORD_BEGIN) {
-
-        rec.id = ++shm->sh->serial;
-        ngx_memcpy(rec.fingerprint, fingerprint, NGX_HTTP_UNIT_SHA256_LEN);
-
-        node = ngx_http_unit_shm_alloc_locked(shm,
-                                              NGX_HTTP_UNIT_SHM_IDEM_LEASE,
-                                              sizeof(rec));
         if (node) {
-            ngx_memcpy(node->data, &rec, sizeof(rec));
-            ngx_http_unit_shm_link_locked(shm, node, key, NULL,
-                                          NGX_HTTP_UNIT_RECORD_LEASE);
-            *lease = rec.id;
+            ngx_http_unit_record_take_locked(shm, node, rec);
+            *result = NGX_HTTP_UNIT_RECORD_BEGIN;
 
         } else {
             *result = NGX_HTTP_UNIT_RECORD_FULL;
+        }
+
+    } else if (ngx_memcmp(data->fingerprint, rec->fingerprint,
+                          NGX_HTTP_UNIT_SHA256_LEN)
+               != 0)
+    {
+        *result = NGX_HTTP_UNIT_RECORD_REUSED;
+
+    } else if (data->status) {
+        *result = NGX_HTTP_UNIT_RECORD_REPLAY;
+
+        head = *data;
+        (void) ngx_http_unit_record_read_locked(data);
+
+        if (node->class == NGX_HTTP_UNIT_SHM_IDEM) {
+            ngx_http_unit_shm_touch_locked(shm, node);
+        }
+
+    } else if (ngx_http_unit_record_live(data)) {
+        *result = NGX_HTTP_UNIT_RECORD_IN_USE;
+
+    } else {
+
+        /* tried before, perhaps performed: with the same keys at Unit */
+
+        data->tried |= (data->lease != 0);
+        ngx_memcpy(rec->base, data->base, NGX_HTTP_UNIT_SHA256_LEN);
+
+        ngx_http_unit_record_take_locked(shm, node, rec);
+        *result = NGX_HTTP_UNIT_RECORD_BEGIN;
+    }
+
+    ngx_http_unit_shm_unlock(shm);
+
+    if (*result == NGX_HTTP_UNIT_RECORD_REPLAY) {
+        return ngx_http_unit_record_answer(pool, &head, &rec->answer);
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_http_unit_shm_node_t *
+ngx_http_unit_record_find_locked(ngx_http_unit_shm_t *shm, const u_char *key,
+    ngx_http_unit_record_data_t **data)
+{
+    ngx_http_unit_shm_node_t  *node;
+
+    node = ngx_http_unit_shm_find_locked(shm, NGX_HTTP_UNIT_SHM_IDEM_LEASE,
+                                         key, NULL);
+    if (node == NULL) {
+        node = ngx_http_unit_shm_find_locked(shm, NGX_HTTP_UNIT_SHM_IDEM, key,
+                                             NULL);
+    }
+
+    *data = node ? (ngx_http_unit_record_data_t *) node->data : NULL;
+
+    return node;
+}
+
+
+static ngx_http_unit_shm_node_t *
+ngx_http_unit_record_create_locked(ngx_http_unit_shm_t *shm,
+    ngx_http_unit_record_t *rec, ngx_http_unit_record_data_t **out)
+{
+    ngx_http_unit_shm_node_t     *node;
+    ngx_http_unit_record_data_t  *data;
+
+    /* among the records it finds room as one of them */
+
+    node = ngx_http_unit_shm_alloc_locked(shm, NGX_HTTP_UNIT_SHM_IDEM,
+                                          ngx_http_unit_record_room);
+    if (node == NULL) {
+        return NULL;
+    }
+
+    node->class = NGX_HTTP_UNIT_SHM_IDEM_LEASE;
+    node->secret = 1;
+    node->chained = 1;
+
+    ngx_memzero(node->data, node->size);
+
+    data = (ngx_http_unit_record_data_t *) node->data;
+
+    ngx_memcpy(data->fingerprint, rec->fingerprint, NGX_HTTP_UNIT_SHA256_LEN);
+    ngx_memcpy(data->base, rec->base, NGX_HTTP_UNIT_SHA256_LEN);
+
+    ngx_http_unit_shm_link_locked(shm, node, rec->key, NULL,
+                                  NGX_HTTP_UNIT_RECORD_TTL);
+
+    *out = data;
+
+    return node;
+}
+
+
+/* leases of workers that have died become records like others, the oldest
+   first */
+
+static void
+ngx_http_unit_record_reclaim_locked(ngx_http_unit_shm_t *shm)
+{
+    ngx_uint_t                    n;
+    ngx_queue_t                  *q, *lru;
+    ngx_http_unit_shm_node_t     *node;
+    ngx_http_unit_record_data_t  *data;
+
+    lru = &shm->sh->lru[NGX_HTTP_UNIT_SHM_IDEM_LEASE];
+
+    for (n = 0; n < NGX_HTTP_UNIT_RECORD_RECLAIM; n++) {
+
+        if (ngx_queue_empty(lru)) {
+            return;
+        }
+
+        q = ngx_queue_last(lru);
+        node = ngx_queue_data(q, ngx_http_unit_shm_node_t, queue);
+        data = (ngx_http_unit_record_data_t *) node->data;
+
+        if (ngx_http_unit_record_live(data)) {
+            return;
+        }
+
+        data->tried = 1;
+        ngx_http_unit_record_release_locked(shm, node);
+    }
+}
+
+
+static void
+ngx_http_unit_record_take_locked(ngx_http_unit_shm_t *shm,
+    ngx_http_unit_shm_node_t *node, ngx_http_unit_record_t *rec)
+{
+    ngx_http_unit_record_data_t  *data;
+
+    data = (ngx_http_unit_record_data_t *) node->data;
+
+    rec->lease = ++shm->sh->serial;
+
+    data->lease = rec->lease;
+    data->deadline = ngx_current_msec + NGX_HTTP_UNIT_RECORD_LEASE;
+
+    ngx_http_unit_shm_move_locked(shm, node, NGX_HTTP_UNIT_SHM_IDEM_LEASE,
+                                  NGX_HTTP_UNIT_RECORD_TTL);
+}
+
+
+static void
+ngx_http_unit_record_release_locked(ngx_http_unit_shm_t *shm,
+    ngx_http_unit_shm_node_t *node)
+{
+    ngx_http_unit_record_data_t  *data;
+
+    data = (ngx_http_unit_record_data_t *) node->data;
+    data->lease = 0;
+
+    ngx_http_unit_shm_move_locked(shm, node, NGX_HTTP_UNIT_SHM_IDEM,
+                                  NGX_HTTP_UNIT_RECORD_TTL);
+
+    ngx_http_unit_shm_bound_bytes_locked(shm, NGX_HTTP_UNIT_SHM_IDEM,
+                                         shm->zone->shm.size
+                                         / NGX_HTTP_UNIT_RECORD_SHARE);
+}
+
+
+void
+ngx_http_unit_record_renew(ngx_http_unit_shm_t *shm,
+    ngx_http_unit_record_t *rec)
+{
+    ngx_http_unit_record_data_t  *data;
+
+    ngx_http_unit_shm_lock(shm);
+
+    /* also one that has run out while nobody wanted it */
+
+    if (ngx_http_unit_record_find_locked(shm, rec->key, &data)
+        && data->lease == rec->lease)
+    {
+        data->deadline = ngx_current_msec + NGX_HTTP_UNIT_RECORD_LEASE;
+    }
+
+    ngx_http_unit_shm_unlock(shm);
+}
+
+
+ngx_uint_t
+ngx_http_unit_record_finish(ngx_http_unit_shm_t *shm,
+    ngx_http_unit_record_t *rec, ngx_http_unit_record_answer_t *answer)
+{
+    ngx_uint_t                    kept;
+    ngx_http_unit_shm_node_t     *node;
+    ngx_http_unit_record_data_t  *data;
+
+    kept = 0;
+
+    ngx_http_unit_shm_lock(shm);
+
+    node = ngx_http_unit_record_find_locked(shm, rec->key, &data);
+
+    if (node == NULL) {
+
+        /* our lease had run out, and the record was evicted since */
+
+        node = ngx_http_unit_record_create_locked(shm, rec, &data);
+
+    } else if (node->class == NGX_HTTP_UNIT_SHM_IDEM) {
+
+        /* it must not be evicted for its own answer */
+
+        ngx_http_unit_shm_move_locked(shm, node, NGX_HTTP_UNIT_SHM_IDEM_LEASE,
+                                      NGX_HTTP_UNIT_RECORD_TTL);
+    }
+
+    if (node) {
+        data->tried = 1;
+
+        /* an answer stays, whatever another try has met */
+
+        if (answer
+            && ngx_memcmp(data->fingerprint, rec->fingerprint,
+                          NGX_HTTP_UNIT_SHA256_LEN)
+               == 0)
+        {
+            kept = ngx_http_unit_record_keep_locked(shm, node, answer);
+        }
+
+        if (data->lease == rec->lease || !ngx_http_unit_record_live(data)) {
+            ngx_http_unit_record_release_locked(shm, node);
         }
     }
 
     ngx_http_unit_shm_unlock(shm);
 
-    if (*result != NGX_HTTP_UNIT_RECORD_REPLAY) {
-        return NGX_OK;
+    rec->lease = 0;
+
+    return kept;
+}
+
+
+void
+ngx_http_unit_record_cancel(ngx_http_unit_shm_t *shm,
+    ngx_http_unit_record_t *rec)
+{
+    ngx_http_unit_shm_node_t     *node;
+    ngx_http_unit_record_data_t  *data;
+
+    ngx_http_unit_shm_lock(shm);
+
+    node = ngx_http_unit_record_find_locked(shm, rec->key, &data);
+
+    if (node && data->lease == rec->lease) {
+
+        if (data->tried) {
+            ngx_http_unit_record_release_locked(shm, node);
+
+        } else {
+            ngx_http_unit_shm_remove_locked(shm, node);
+        }
     }
 
-    len = head.type + head.body;
+    ngx_http_unit_shm_unlock(shm);
+
+    rec->lease = 0;
+}
+
+
+static ngx_uint_t
+ngx_http_unit_record_keep_locked(ngx_http_unit_shm_t *shm,
+    ngx_http_unit_shm_node_t *node, ngx_http_unit_record_answer_t *answer)
+{
+    u_char                       *p, *last;
+    size_t                        len;
+    ngx_http_unit_shm_chunk_t    *chunk, *next;
+    ngx_http_unit_record_data_t  *data;
+
+    if (answer->body.len > NGX_HTTP_UNIT_RECORD_BODY
+        || answer->type.len > NGX_HTTP_UNIT_RECORD_TYPE
+        || answer->coding.len > NGX_HTTP_UNIT_RECORD_TYPE)
+    {
+        return 0;
+    }
+
+    len = answer->type.len + answer->coding.len + answer->body.len;
+    chunk = NULL;
+
+    if (len > ngx_http_unit_record_inline) {
+
+        chunk = ngx_http_unit_record_chain_locked(shm,
+                                            len - ngx_http_unit_record_inline);
+        if (chunk == NULL) {
+            return 0;
+        }
+    }
+
+    data = (ngx_http_unit_record_data_t *) node->data;
+
+    /* a worker that dies in here leaves no answer, or a whole one */
+
+    data->status = 0;
+    ngx_memory_barrier();
+
+    data->type = (uint8_t) answer->type.len;
+    data->coding = (uint8_t) answer->coding.len;
+    data->body = (uint32_t) answer->body.len;
+
+    p = data->text;
+    last = p + ngx_http_unit_record_inline;
+    next = chunk;
+
+    ngx_http_unit_record_write(&p, &last, &next, &answer->type);
+    ngx_http_unit_record_write(&p, &last, &next, &answer->coding);
+    ngx_http_unit_record_write(&p, &last, &next, &answer->body);
+
+    ngx_http_unit_shm_chain_locked(shm, node, chunk);
+
+    ngx_memory_barrier();
+    data->status = (uint16_t) answer->status;
+
+    return 1;
+}
+
+
+static ngx_http_unit_shm_chunk_t *
+ngx_http_unit_record_chain_locked(ngx_http_unit_shm_t *shm, size_t len)
+{
+    ngx_http_unit_shm_chunk_t  *first, *chunk, **next;
+
+    first = NULL;
+    next = &first;
+
+    while (len) {
+
+        chunk = ngx_http_unit_shm_chunk_locked(shm, NGX_HTTP_UNIT_SHM_IDEM,
+                                               len);
+        if (chunk == NULL) {
+            ngx_http_unit_shm_free_locked(shm, first, 0);
+            return NULL;
+        }
+
+        *next = chunk;
+        next = &chunk->next;
+
+        len -= ngx_min(len, chunk->size);
+    }
+
+    return first;
+}
+
+
+static void
+ngx_http_unit_record_write(u_char **p, u_char **last,
+    ngx_http_unit_shm_chunk_t **chunk, ngx_str_t *text)
+{
+    u_char  *from;
+    size_t   n, left;
+
+    from = text->data;
+
+    for (left = text->len; left; left -= n) {
+
+        if (*p == *last) {
+            *p = (*chunk)->data;
+            *last = *p + (*chunk)->size;
+            *chunk = (*chunk)->next;
+        }
+
+        n = ngx_min(left, (size_t) (*last - *p));
+
+        *p = ngx_cpymem(*p, from, n);
+        from += n;
+    }
+}
+
+
+static size_t
+ngx_http_unit_record_read_locked(ngx_http_unit_record_data_t *data)
+{
+    u_char                     *p;
+    size_t                      n, left;
+    ngx_http_unit_shm_chunk_t  *chunk;
+
+    left = data->type + data->coding + data->body;
+    p = ngx_http_unit_record_buf;
+
+    n = ngx_min(left, ngx_http_unit_record_inline);
+    p = ngx_cpymem(p, data->text, n);
+    left -= n;
+
+    for (chunk = data->chunk; chunk && left; chunk = chunk->next) {
+        n = ngx_min(left, chunk->size);
+        p = ngx_cpymem(p, chunk->data, n);
+        left -= n;
+    }
+
+    return p - ngx_http_unit_record_buf;
+}
+
+
+static ngx_int_t
+ngx_http_unit_record_answer(ngx_pool_t *pool,
+    ngx_http_unit_record_data_t *head, ngx_http_unit_record_answer_t *answer)
+{
+    u_char  *p;
+    size_t   len;
+
+    len = head->type + head->coding + head->body;
 
     p = ngx_pnalloc(pool, len ? len : 1);
 
     if (p) {
         ngx_memcpy(p, ngx_http_unit_record_buf, len);
 
-        answer->status = head.status;
+        answer->status = head->status;
         answer->type.data = p;
-        answer->type.len = head.type;
-        answer->body.data = p + head.type;
-        answer->body.len = head.body;
+        answer->type.len = head->type;
+        answer->coding.data = p + head->type;
+        answer->coding.len = head->coding;
+        answer->body.data = p + head->type + head->coding;
+        answer->body.len = head->body;
     }
 
     /* somebody's money */
     ngx_explicit_memzero(ngx_http_unit_record_buf, len);
 
     return p ? NGX_OK : NGX_ERROR;
-}
-
-
-ngx_uint_t
-ngx_http_unit_record_exists(ngx_http_unit_shm_t *shm, const u_char *key)
-{
-    ngx_uint_t  found;
-
-    ngx_http_unit_shm_lock(shm);
-
-    found = ngx_http_unit_shm_find_locked(shm, NGX_HTTP_UNIT_SHM_IDEM_LEASE,
-                                          key, NULL)
-            || ngx_http_unit_shm_find_locked(shm, NGX_HTTP_UNIT_SHM_IDEM, key,
-                                             NULL);
-
-    ngx_http_unit_shm_unlock(shm);
-
-    return found;
-}
-
-
-static ngx_http_unit_shm_node_t *
-ngx_http_unit_record_lease_locked(ngx_http_unit_shm_t *shm, const u_char *key,
-    uint64_t id)
-{
-    ngx_http_unit_shm_node_t      *node;
-    ngx_http_unit_record_lease_t   rec;
-
-    node = ngx_http_unit_shm_find_locked(shm, NGX_HTTP_UNIT_SHM_IDEM_LEASE,
-                                         key, NULL);
-    if (node == NULL) {
-        return NULL;
-    }
-
-    ngx_memcpy(&rec, node->data, sizeof(rec));
-
-    return rec.id == id ? node : NULL;
-}
-
-
-void
-ngx_http_unit_record_renew(ngx_http_unit_shm_t *shm, const u_char *key,
-    uint64_t lease)
-{
-    ngx_http_unit_shm_node_t  *node;
-
-    ngx_http_unit_shm_lock(shm);
-
-    node = ngx_http_unit_record_lease_locked(shm, key, lease);
-    if (node) {
-        node->expire = ngx_current_msec + NGX_HTTP_UNIT_RECORD_LEASE;
-    }
-
-    ngx_http_unit_shm_unlock(shm);
-}
-
-
-void
-ngx_http_unit_record_finish(ngx_http_unit_shm_t *shm, const u_char *key,
-    const u_char *fingerprint, uint64_t lease,
-    ngx_http_unit_record_answer_t *answer)
-{
-    ngx_http_unit_shm_node_t  *node;
-
-    ngx_http_unit_shm_lock(shm);
-
-    /* the answer first: between the two steps the key is still in use */
-
-    if (answer == NULL
-        || !ngx_http_unit_record_keep_locked(shm, key, fingerprint, answer))
-    {
-        (void) ngx_http_unit_record_keep_locked(shm, key, fingerprint, NULL);
-    }
-
-    node = ngx_http_unit_record_lease_locked(shm, key, lease);
-    if (node) {
-        ngx_http_unit_shm_remove_locked(shm, node);
-    }
-
-    ngx_http_unit_shm_unlock(shm);
-}
-
-
-static ngx_uint_t
-ngx_http_unit_record_keep_locked(ngx_http_unit_shm_t *shm, const u_char *key,
-    const u_char *fingerprint, ngx_http_unit_record_answer_t *answer)
-{
-    u_char                       *p;
-    size_t                        len;
-    ngx_http_unit_shm_node_t     *node, *old;
-    ngx_http_unit_record_head_t   head;
-
-    ngx_memzero(&head, sizeof(ngx_http_unit_record_head_t));
-    ngx_memcpy(head.fingerprint, fingerprint, NGX_HTTP_UNIT_SHA256_LEN);
-
-    if (answer) {
-
-        if (answer->body.len > NGX_HTTP_UNIT_RECORD_BODY
-            || answer->type.len > NGX_HTTP_UNIT_RECORD_TYPE)
-        {
-            return 0;
-        }
-
-        head.status = (uint16_t) answer->status;
-        head.type = (uint16_t) answer->type.len;
-        head.body = (uint32_t) answer->body.len;
-    }
-
-    len = sizeof(head) + head.type + head.body;
-
-    node = ngx_http_unit_shm_alloc_locked(shm, NGX_HTTP_UNIT_SHM_IDEM, len);
-    if (node == NULL) {
-        return 0;
-    }
-
-    node->secret = 1;
-
-    p = ngx_cpymem(node->data, &head, sizeof(head));
-
-    if (answer) {
-        p = ngx_cpymem(p, answer->type.data, answer->type.len);
-        ngx_memcpy(p, answer->body.data, answer->body.len);
-    }
-
-    old = ngx_http_unit_shm_find_locked(shm, NGX_HTTP_UNIT_SHM_IDEM, key,
-                                        NULL);
-
-    ngx_http_unit_shm_link_locked(shm, node, key, NULL,
-                                  NGX_HTTP_UNIT_RECORD_TTL);
-    if (old) {
-        ngx_http_unit_shm_remove_locked(shm, old);
-    }
-
-    return 1;
-}
-
-
-void
-ngx_http_unit_record_cancel(ngx_http_unit_shm_t *shm, const u_char *key,
-    uint64_t lease)
-{
-    ngx_http_unit_shm_node_t  *node;
-
-    ngx_http_unit_shm_lock(shm);
-
-    node = ngx_http_unit_record_lease_locked(shm, key, lease);
-    if (node) {
-        ngx_http_unit_shm_remove_locked(shm, node);
-    }
-
-    ngx_http_unit_shm_unlock(shm);
 }

@@ -17,7 +17,7 @@
 
 #define NGX_HTTP_UNIT_RECORD_TTL    172800000      /* ms: 48 h, as at Unit */
 #define NGX_HTTP_UNIT_RECORD_BODY   65536
-#define NGX_HTTP_UNIT_RECORD_TYPE   256
+#define NGX_HTTP_UNIT_RECORD_TYPE   255            /* type, and coding */
 
 /* a lease lasts so long without being renewed, and is so often, in ms */
 #define NGX_HTTP_UNIT_RECORD_LEASE  4000
@@ -36,45 +36,62 @@ typedef enum {
 typedef struct {
     ngx_uint_t   status;
     ngx_str_t    type;       /* Content-Type */
+    ngx_str_t    coding;     /* Content-Encoding */
     ngx_str_t    body;
 } ngx_http_unit_record_answer_t;
 
 
+/* one request's view of a record */
+typedef struct {
+    u_char                         key[NGX_HTTP_UNIT_SHA256_LEN];
+    u_char                         fingerprint[NGX_HTTP_UNIT_SHA256_LEN];
+
+    /* what Unit's keys are made of: of the first try, for all that follow */
+    u_char                         base[NGX_HTTP_UNIT_SHA256_LEN];
+
+    uint64_t                       lease;    /* 0: none held */
+    ngx_http_unit_record_answer_t  answer;   /* to replay, or to keep */
+} ngx_http_unit_record_t;
+
+
+/*
+ * The key of a record: of the fields, and of this zone's own random bytes, so
+ * that nobody can choose keys of one bucket.  NGX_OK or NGX_ERROR
+ */
+ngx_int_t ngx_http_unit_record_key(ngx_http_unit_shm_t *shm,
+    const ngx_str_t *fields, ngx_uint_t n, u_char *key);
+
 /*
  * Look a key up and take its lease when there is nothing to replay.
  *
- *   key          32 bytes, the derived key
- *   fingerprint  32 bytes, of the request without its key
- *   lease        out: id of the lease, on BEGIN
- *   answer       out, in pool, on REPLAY
+ *   rec  key, fingerprint, base: in.  On BEGIN: lease, and base as it was
+ *        when the write was tried first.  On REPLAY: answer, in pool.
  *
  * NGX_OK (*result says what), NGX_ERROR (no memory)
  */
 ngx_int_t ngx_http_unit_record_begin(ngx_http_unit_shm_t *shm,
-    ngx_pool_t *pool, const u_char *key, const u_char *fingerprint,
-    ngx_http_unit_record_e *result, uint64_t *lease,
-    ngx_http_unit_record_answer_t *answer);
+    ngx_pool_t *pool, ngx_http_unit_record_t *rec,
+    ngx_http_unit_record_e *result);
 
-/* Is there any record or lease of this key?  1 or 0 */
-ngx_uint_t ngx_http_unit_record_exists(ngx_http_unit_shm_t *shm,
-    const u_char *key);
-
-/* Prolong a lease. */
-void ngx_http_unit_record_renew(ngx_http_unit_shm_t *shm, const u_char *key,
-    uint64_t lease);
+/* Prolong the lease. */
+void ngx_http_unit_record_renew(ngx_http_unit_shm_t *shm,
+    ngx_http_unit_record_t *rec);
 
 /*
- * Give a lease back with the answer, or with NULL for "outcome unknown": the
- * next try with the same fingerprint goes upstream again.  An answer for which
- * there is no room becomes "outcome unknown".
+ * Give the lease back with the answer, or with none for "outcome unknown":
+ * the next try with the same fingerprint goes upstream again.  An answer for
+ * which there is no room is lost, never the record.
+ *
+ *   answer  NULL: unknown
+ *
+ * Returns 1 when the answer is kept.
  */
-void ngx_http_unit_record_finish(ngx_http_unit_shm_t *shm, const u_char *key,
-    const u_char *fingerprint, uint64_t lease,
-    ngx_http_unit_record_answer_t *answer);
+ngx_uint_t ngx_http_unit_record_finish(ngx_http_unit_shm_t *shm,
+    ngx_http_unit_record_t *rec, ngx_http_unit_record_answer_t *answer);
 
-/* Give a lease back without a trace: nothing was sent. */
-void ngx_http_unit_record_cancel(ngx_http_unit_shm_t *shm, const u_char *key,
-    uint64_t lease);
+/* Give the lease back: nothing was sent, all is as before. */
+void ngx_http_unit_record_cancel(ngx_http_unit_shm_t *shm,
+    ngx_http_unit_record_t *rec);
 
 
 #endif /* _NGX_HTTP_UNIT_RECORD_H_INCLUDED_ */

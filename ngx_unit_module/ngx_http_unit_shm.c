@@ -7,11 +7,12 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
+#include "ngx_http_unit_crypto.h"
 #include "ngx_http_unit_shm.h"
 
 
 /* changes with every change of the structures in the zone */
-#define NGX_HTTP_UNIT_SHM_LAYOUT      3
+#define NGX_HTTP_UNIT_SHM_LAYOUT      4
 
 /* one bucket per so many bytes of zone: about one per record */
 #define NGX_HTTP_UNIT_SHM_PER_BUCKET  1024
@@ -23,6 +24,7 @@
 static ngx_int_t ngx_http_unit_shm_init(ngx_shm_zone_t *zone, void *data);
 static ngx_http_unit_shm_node_t **ngx_http_unit_shm_bucket(
     ngx_http_unit_shctx_t *sh, const u_char *key);
+static size_t ngx_http_unit_shm_size(ngx_http_unit_shm_node_t *node);
 static ngx_uint_t ngx_http_unit_shm_is_cache(ngx_uint_t class);
 static ngx_uint_t ngx_http_unit_shm_evict_locked(ngx_http_unit_shm_t *shm,
     ngx_uint_t class, ngx_uint_t expired_only);
@@ -119,6 +121,10 @@ ngx_http_unit_shm_init(ngx_shm_zone_t *zone, void *data)
 
     for (n = 256; n < zone->shm.size / NGX_HTTP_UNIT_SHM_PER_BUCKET; n *= 2) {
         /* void */
+    }
+
+    if (ngx_http_unit_random(sh->salt, sizeof(sh->salt)) != NGX_OK) {
+        return NGX_ERROR;
     }
 
     sh->layout = NGX_HTTP_UNIT_SHM_LAYOUT;
@@ -235,8 +241,7 @@ ngx_http_unit_shm_node_t *
 ngx_http_unit_shm_alloc_locked(ngx_http_unit_shm_t *shm,
     ngx_http_unit_shm_class_e class, size_t size)
 {
-    size_t                     len;
-    ngx_uint_t                 i, n;
+    ngx_uint_t                 n;
     ngx_http_unit_shm_node_t  *node;
 
     if (size > NGX_HTTP_UNIT_SHM_MAX_DATA) {
@@ -249,11 +254,31 @@ ngx_http_unit_shm_alloc_locked(ngx_http_unit_shm_t *shm,
         }
     }
 
-    len = offsetof(ngx_http_unit_shm_node_t, data) + size;
+    node = ngx_http_unit_shm_room_locked(shm, class,
+                            offsetof(ngx_http_unit_shm_node_t, data) + size);
+    if (node == NULL) {
+        shm->sh->nomem++;
+        return NULL;
+    }
 
-    node = ngx_slab_alloc_locked(shm->shpool, len);
+    ngx_memzero(node, offsetof(ngx_http_unit_shm_node_t, data));
+    node->class = (uint8_t) class;
+    node->size = (uint32_t) size;
 
-    for (n = 0; node == NULL && n < NGX_HTTP_UNIT_SHM_EVICT_MAX; n++) {
+    return node;
+}
+
+
+void *
+ngx_http_unit_shm_room_locked(ngx_http_unit_shm_t *shm,
+    ngx_http_unit_shm_class_e class, size_t len)
+{
+    void        *p;
+    ngx_uint_t   i, n;
+
+    p = ngx_slab_alloc_locked(shm->shpool, len);
+
+    for (n = 0; p == NULL && n < NGX_HTTP_UNIT_SHM_EVICT_MAX; n++) {
 
         if (!ngx_http_unit_shm_is_cache(class)
             || !ngx_http_unit_shm_evict_locked(shm, class, 0))
@@ -261,10 +286,10 @@ ngx_http_unit_shm_alloc_locked(ngx_http_unit_shm_t *shm,
             break;
         }
 
-        node = ngx_slab_alloc_locked(shm->shpool, len);
+        p = ngx_slab_alloc_locked(shm->shpool, len);
     }
 
-    for (n = 0; node == NULL && n < NGX_HTTP_UNIT_SHM_EVICT_MAX; n++) {
+    for (n = 0; p == NULL && n < NGX_HTTP_UNIT_SHM_EVICT_MAX; n++) {
 
         for (i = 0;
              i < sizeof(ngx_http_unit_shm_caches)
@@ -278,19 +303,18 @@ ngx_http_unit_shm_alloc_locked(ngx_http_unit_shm_t *shm,
             }
         }
 
-        node = ngx_slab_alloc_locked(shm->shpool, len);
+        p = ngx_slab_alloc_locked(shm->shpool, len);
     }
 
-    if (node == NULL) {
-        shm->sh->nomem++;
-        return NULL;
-    }
+    return p;
+}
 
-    ngx_memzero(node, offsetof(ngx_http_unit_shm_node_t, data));
-    node->class = (uint8_t) class;
-    node->size = (uint32_t) size;
 
-    return node;
+static size_t
+ngx_http_unit_shm_size(ngx_http_unit_shm_node_t *node)
+{
+    return offsetof(ngx_http_unit_shm_node_t, data) + node->size
+           + ngx_http_unit_shm_chain_size(ngx_http_unit_shm_chain(node));
 }
 
 
@@ -318,6 +342,30 @@ ngx_http_unit_shm_link_locked(ngx_http_unit_shm_t *shm,
     *bucket = node;
 
     shm->sh->count[node->class]++;
+    shm->sh->bytes[node->class] += ngx_http_unit_shm_size(node);
+}
+
+
+void
+ngx_http_unit_shm_move_locked(ngx_http_unit_shm_t *shm,
+    ngx_http_unit_shm_node_t *node, ngx_http_unit_shm_class_e class,
+    ngx_msec_t ttl)
+{
+    size_t  size;
+
+    size = ngx_http_unit_shm_size(node);
+
+    ngx_queue_remove(&node->queue);
+    shm->sh->count[node->class]--;
+    shm->sh->bytes[node->class] -= size;
+
+    node->class = (uint8_t) class;
+    node->expire = ngx_current_msec + ttl;
+    node->touched = (uint16_t) (ngx_current_msec / 1024);
+
+    ngx_queue_insert_head(&shm->sh->lru[class], &node->queue);
+    shm->sh->count[class]++;
+    shm->sh->bytes[class] += size;
 }
 
 
@@ -339,6 +387,10 @@ ngx_http_unit_shm_remove_locked(ngx_http_unit_shm_t *shm,
 
     ngx_queue_remove(&node->queue);
     shm->sh->count[node->class]--;
+    shm->sh->bytes[node->class] -= ngx_http_unit_shm_size(node);
+
+    ngx_http_unit_shm_free_locked(shm, ngx_http_unit_shm_chain(node),
+                                  node->secret);
 
     if (node->secret) {
         ngx_explicit_memzero(node->data, node->size);
@@ -372,6 +424,23 @@ ngx_http_unit_shm_bound_locked(ngx_http_unit_shm_t *shm,
 
     if (shm->sh->count[class] > max) {
         (void) ngx_http_unit_shm_evict_locked(shm, class, 0);
+    }
+}
+
+
+void
+ngx_http_unit_shm_bound_bytes_locked(ngx_http_unit_shm_t *shm,
+    ngx_http_unit_shm_class_e class, size_t max)
+{
+    ngx_uint_t  n;
+
+    for (n = 0;
+         n < NGX_HTTP_UNIT_SHM_EVICT_MAX && shm->sh->bytes[class] > max;
+         n++)
+    {
+        if (!ngx_http_unit_shm_evict_locked(shm, class, 0)) {
+            break;
+        }
     }
 }
 

@@ -45,20 +45,39 @@ struct ngx_http_unit_shm_node_s {
     uint32_t                   size;      /* of data */
     uint16_t                   touched;   /* ngx_current_msec / 1024 */
     uint8_t                    class;
-    uint8_t                    secret;    /* wipe data before it is freed */
+    unsigned                   secret:1;  /* wipe data before it is freed */
+    unsigned                   chained:1; /* data begins with the pointer to
+                                             its first chunk, or NULL */
     u_char                     key[NGX_HTTP_UNIT_SHM_KEY_LEN];
     uint64_t                   tag[2];    /* second part of the key: scopes */
     u_char                     data[1];
 };
 
 
+/*
+ * More data of a record.  Big records are chains: whole pages in a row are
+ * what a full zone has no more of (STYLE P26).
+ */
+typedef struct ngx_http_unit_shm_chunk_s  ngx_http_unit_shm_chunk_t;
+
+struct ngx_http_unit_shm_chunk_s {
+    ngx_http_unit_shm_chunk_t *next;
+    size_t                     size;      /* of data */
+    u_char                     data[1];
+};
+
+
 typedef struct {
     ngx_uint_t                 layout;
+    u_char                     salt[NGX_HTTP_UNIT_SHM_KEY_LEN];
+                                          /* random, of this zone; for keys
+                                             that a client could choose */
     ngx_uint_t                 mask;      /* number of buckets - 1 */
     ngx_http_unit_shm_node_t **buckets;
     ngx_queue_t                lru[NGX_HTTP_UNIT_SHM_CLASSES];
     ngx_uint_t                 count[NGX_HTTP_UNIT_SHM_CLASSES];
     ngx_uint_t                 evicted[NGX_HTTP_UNIT_SHM_CLASSES];
+    size_t                     bytes[NGX_HTTP_UNIT_SHM_CLASSES];
     ngx_uint_t                 nomem;     /* allocations that failed for good */
     uint64_t                   serial;    /* gives leases their ids */
 } ngx_http_unit_shctx_t;
@@ -106,7 +125,8 @@ void ngx_http_unit_shm_touch_locked(ngx_http_unit_shm_t *shm,
  * Allocate an unlinked record with room for size bytes of data.  Frees expired
  * records of the class and, when the zone is full, evicts least recently used
  * ones of the caches, those of the same class first; never a lease, a
- * verification or a limit: what must not be forgotten.  The work is bounded.  Fill data, then link (a crash in between leaves a valid table).
+ * verification or a limit: what must not be forgotten.  The work is bounded.
+ * Fill data, then link (a crash in between leaves a valid table).
  *
  *   size  at most NGX_HTTP_UNIT_SHM_MAX_DATA
  *
@@ -120,7 +140,40 @@ void ngx_http_unit_shm_link_locked(ngx_http_unit_shm_t *shm,
     ngx_http_unit_shm_node_t *node, const u_char *key, const uint64_t *tag,
     ngx_msec_t ttl);
 
-/* Unlink, wipe if secret, and free. */
+/* Make a record one of another class, with a new time to live. */
+void ngx_http_unit_shm_move_locked(ngx_http_unit_shm_t *shm,
+    ngx_http_unit_shm_node_t *node, ngx_http_unit_shm_class_e class,
+    ngx_msec_t ttl);
+
+/*
+ * Allocate a chunk for up to size bytes, see its size for how many; makes room
+ * as ngx_http_unit_shm_alloc_locked() does for a record of the class.  NULL
+ * when no room could be made.
+ */
+ngx_http_unit_shm_chunk_t *ngx_http_unit_shm_chunk_locked(
+    ngx_http_unit_shm_t *shm, ngx_http_unit_shm_class_e class, size_t size);
+
+/*
+ * Give a linked record that is chained another chain (or NULL) and free the
+ * one it had.
+ */
+void ngx_http_unit_shm_chain_locked(ngx_http_unit_shm_t *shm,
+    ngx_http_unit_shm_node_t *node, ngx_http_unit_shm_chunk_t *chunk);
+
+/* Free a chain that belongs to no record, wiped before if it is secret. */
+void ngx_http_unit_shm_free_locked(ngx_http_unit_shm_t *shm,
+    ngx_http_unit_shm_chunk_t *chunk, ngx_uint_t secret);
+
+/* The chain of a record, NULL when it has none; and the bytes of a chain. */
+ngx_http_unit_shm_chunk_t *ngx_http_unit_shm_chain(
+    ngx_http_unit_shm_node_t *node);
+size_t ngx_http_unit_shm_chain_size(ngx_http_unit_shm_chunk_t *chunk);
+
+/* Allocate so many bytes for a class, making room.  NULL when there is none. */
+void *ngx_http_unit_shm_room_locked(ngx_http_unit_shm_t *shm,
+    ngx_http_unit_shm_class_e class, size_t len);
+
+/* Unlink, wipe if secret, and free, with its chain. */
 void ngx_http_unit_shm_remove_locked(ngx_http_unit_shm_t *shm,
     ngx_http_unit_shm_node_t *node);
 
@@ -134,6 +187,10 @@ void ngx_http_unit_shm_expire_locked(ngx_http_unit_shm_t *shm,
 /* Keep at most max records of a class: evicts one or two when above. */
 void ngx_http_unit_shm_bound_locked(ngx_http_unit_shm_t *shm,
     ngx_http_unit_shm_class_e class, ngx_uint_t max);
+
+/* Keep at most max bytes in records of a class: evicts a few when above. */
+void ngx_http_unit_shm_bound_bytes_locked(ngx_http_unit_shm_t *shm,
+    ngx_http_unit_shm_class_e class, size_t max);
 
 
 #endif /* _NGX_HTTP_UNIT_SHM_H_INCLUDED_ */

@@ -156,7 +156,7 @@ ngx_http_unit_upstream_conf(ngx_http_request_t *r,
     timeout = hu->timeout ? hu->timeout : u->conf->read_timeout;
 
     if (u->conf->read_timeout == timeout
-        && (!hu->write || u->conf->next_upstream == 0)
+        && (r != r->main || u->conf->next_upstream == 0)
         && (r != r->main
             || !(u->conf->ignore_headers & NGX_HTTP_UPSTREAM_IGN_XA_REDIRECT)))
     {
@@ -172,9 +172,12 @@ ngx_http_unit_upstream_conf(ngx_http_request_t *r,
 
     conf->read_timeout = timeout;
 
-    if (hu->write) {
+    if (r == r->main) {
 
-        /* nginx takes PUT and DELETE for repeatable, Unit does not */
+        /*
+         * Only we know what may be repeated and how often: nginx would take
+         * PUT and DELETE for it, which Unit does not
+         */
         conf->next_upstream = 0;
         u->peer.tries = 1;
     }
