@@ -108,13 +108,15 @@ ngx_http_unit_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
         cl->buf->pos = cl->buf->last;
     }
 
-    /* there is no reason to read the rest of it */
+    /*
+     * There is no reason to read the rest of it.  Never an error: the core
+     * would hold the client's connection for broken, here too.
+     */
 
     if (r->upstream && !r->upstream->buffering) {
-        return NGX_ERROR;
-    }
+        r->upstream->length = 0;
 
-    if (r->upstream && r->upstream->pipe) {
+    } else if (r->upstream && r->upstream->pipe) {
         r->upstream->pipe->downstream_error = 1;
     }
 
