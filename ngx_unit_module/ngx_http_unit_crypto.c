@@ -244,59 +244,58 @@ ngx_http_unit_equal(const u_char *a, size_t alen, const u_char *b, size_t blen)
 ssize_t
 ngx_http_unit_base64url_decode(u_char *dst, const u_char *src, size_t len)
 {
-    u_char         c, *d;
-    uint32_t       bits;
-    size_t         i;
+    u_char         a, b, c, e, *d;
     const u_char  *table;
-
-    if (len % 4 == 1) {
-        return NGX_DECLINED;
-    }
 
     table = ngx_http_unit_crypto_base64url;
     d = dst;
-    bits = 0;
 
-    for (i = 0; i < len; i++) {
-        c = table[src[i]];
+    for ( /* void */ ; len >= 4; len -= 4) {
+        a = table[src[0]];
+        b = table[src[1]];
+        c = table[src[2]];
+        e = table[src[3]];
 
-        if (c == 0xff) {
+        /* values have six bits */
+
+        if ((a | b | c | e) & 0xc0) {
             return NGX_DECLINED;
         }
 
-        bits = (bits << 6) | c;
+        *d++ = (u_char) (a << 2 | b >> 4);
+        *d++ = (u_char) (b << 4 | c >> 2);
+        *d++ = (u_char) (c << 6 | e);
 
-        if (i % 4 == 3) {
-            *d++ = (u_char) (bits >> 16);
-            *d++ = (u_char) (bits >> 8);
-            *d++ = (u_char) bits;
-            bits = 0;
-        }
+        src += 4;
     }
+
+    if (len == 0) {
+        return d - dst;
+    }
+
+    if (len == 1) {
+        return NGX_DECLINED;
+    }
+
+    a = table[src[0]];
+    b = table[src[1]];
+    c = (len == 3) ? table[src[2]] : 0;
+
+    if ((a | b | c) & 0xc0) {
+        return NGX_DECLINED;
+    }
+
+    *d++ = (u_char) (a << 2 | b >> 4);
 
     /* unused bits of the last character must be zero: one text per value */
 
-    switch (len % 4) {
-
-    case 2:
-        if (bits & 0x0f) {
-            return NGX_DECLINED;
-        }
-
-        *d++ = (u_char) (bits >> 4);
-        break;
-
-    case 3:
-        if (bits & 0x03) {
-            return NGX_DECLINED;
-        }
-
-        *d++ = (u_char) (bits >> 10);
-        *d++ = (u_char) (bits >> 2);
-        break;
+    if (len == 2) {
+        return (b & 0x0f) ? NGX_DECLINED : d - dst;
     }
 
-    return d - dst;
+    *d++ = (u_char) (b << 4 | c >> 2);
+
+    return (c & 0x03) ? NGX_DECLINED : d - dst;
 }
 
 
