@@ -9,6 +9,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 #include "ngx_http_unit.h"
+#include "ngx_http_unit_budget.h"
 #include "ngx_http_unit_idem.h"
 
 
@@ -62,6 +63,8 @@ static ngx_str_t  ngx_http_unit_header_filter_names[] = {
     ngx_string("Pragma"),
     ngx_string("Proxy-Authenticate"),
     ngx_string("Proxy-Authorization"),
+    ngx_string("RateLimit"),
+    ngx_string("RateLimit-Policy"),
     ngx_string("Set-Cookie"),
     ngx_string("WWW-Authenticate"),
     ngx_string("X-Request-Id"),
@@ -100,7 +103,8 @@ ngx_http_unit_header_filter(ngx_http_request_t *r)
 
     if (ngx_http_unit_header_filter_add(r, "Cache-Control", &value) != NGX_OK
         || ngx_http_unit_header_filter_add(r, "X-Request-Id", &ctx->request_id)
-           != NGX_OK)
+           != NGX_OK
+        || ngx_http_unit_budget_headers(r, ctx) != NGX_OK)
     {
         return NGX_ERROR;
     }

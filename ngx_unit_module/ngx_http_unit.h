@@ -46,11 +46,16 @@
 
 #define NGX_HTTP_UNIT_SECRET_MAX    4096
 
+/* two kinds of limits with three windows each, and the budget */
+#define NGX_HTTP_UNIT_BUDGET_REPORTS  7
+
 
 typedef struct ngx_http_unit_keys_s  ngx_http_unit_keys_t;
 typedef struct ngx_http_unit_ctx_s   ngx_http_unit_ctx_t;
 typedef struct ngx_http_unit_two_factor_s  ngx_http_unit_two_factor_t;
 typedef struct ngx_http_unit_idem_s  ngx_http_unit_idem_t;
+typedef struct ngx_http_unit_budget_conf_s  ngx_http_unit_budget_conf_t;
+typedef struct ngx_http_unit_budget_window_s  ngx_http_unit_budget_window_t;
 
 
 typedef struct {
@@ -60,6 +65,7 @@ typedef struct {
     ngx_http_unit_scopes_t       ceiling;
     ngx_array_t                  scopes;       /* ngx_http_unit_name_t */
     time_t                       max_age;      /* two_factor jwt */
+    ngx_uint_t                   weight;       /* of its share */
     u_char                       fingerprint[NGX_HTTP_UNIT_SHA256_LEN];
     unsigned                     all:1;        /* scopes all */
     unsigned                     lookup:1;     /* customer lookup */
@@ -89,6 +95,7 @@ typedef struct {
     ngx_http_unit_policy_t      *policy;
     ngx_http_unit_secret_t      *org_token;    /* run-time state */
     ngx_http_unit_idem_secret_t *idem_secret;  /* run-time state */
+    ngx_http_unit_budget_conf_t *budget;
     ngx_str_t                    broker;       /* internal location */
     ngx_array_t                  partners;     /* ngx_http_unit_partner_t */
     ngx_array_t                  files;        /* ngx_http_unit_file_t * */
@@ -101,7 +108,7 @@ typedef struct {
 typedef struct {
     ngx_flag_t                   enable;
     ngx_flag_t                   sandbox;
-    ngx_flag_t                   limits;
+    ngx_uint_t                   limits;
     ngx_uint_t                   token_scopes;
     ngx_uint_t                   idempotency;
     ngx_uint_t                   idempotency_full;
@@ -130,10 +137,35 @@ typedef enum {
     NGX_HTTP_UNIT_STEP_DECIDE,
     NGX_HTTP_UNIT_STEP_IDEM,
     NGX_HTTP_UNIT_STEP_WAIT,
+    NGX_HTTP_UNIT_STEP_LIMIT,
     NGX_HTTP_UNIT_STEP_TOKEN,
     NGX_HTTP_UNIT_STEP_FORWARD,
     NGX_HTTP_UNIT_STEP_DONE
 } ngx_http_unit_step_e;
+
+
+/* how one limit stands, for the client */
+typedef struct {
+    const ngx_http_unit_budget_window_t  *window;
+    ngx_uint_t                   left;
+    ngx_msec_t                   reset;        /* ms */
+} ngx_http_unit_budget_report_t;
+
+
+/* what limits have made of a request; see _budget.c */
+typedef struct {
+    ngx_http_unit_budget_report_t  reports[NGX_HTTP_UNIT_BUDGET_REPORTS];
+    ngx_uint_t                   nreports;
+    const ngx_http_unit_budget_window_t  *refused;
+    ngx_msec_t                   since;        /* waiting */
+    ngx_http_unit_rate_paid_e    paid;         /* the call to come */
+    unsigned                     passed:1;
+    unsigned                     delayed:1;
+    unsigned                     dry_run:1;
+    unsigned                     counted:1;    /* for all but the budget */
+    unsigned                     waiting:1;
+    unsigned                     circuit:1;    /* is open */
+} ngx_http_unit_budget_ctx_t;
 
 
 /* who calls; strings point into claims[] or into the request's pool */
@@ -178,11 +210,12 @@ struct ngx_http_unit_ctx_s {
     ngx_http_unit_two_factor_t     *two_factor;  /* a token call, or NULL */
     ngx_http_unit_idem_t           *idem;      /* a write, or NULL */
     ngx_str_t                       challenge; /* scopes to name in it */
-    time_t                          retry_after; /* seconds, for 429 */
+    time_t                          retry_after; /* seconds, or 0 */
     ngx_str_t                       token;     /* "Bearer ..." to Unit */
     u_char                          token_key[NGX_HTTP_UNIT_SHA256_LEN];
     ngx_table_elt_t                *authorization;
 
+    ngx_http_unit_budget_ctx_t      budget;
     ngx_http_unit_upstream_t        upstream;
     ngx_http_unit_code_e            decision;
     ngx_uint_t                      allow;     /* methods, for 405 */

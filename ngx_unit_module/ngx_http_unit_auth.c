@@ -9,6 +9,7 @@
 
 
 #include "ngx_http_unit_auth.h"
+#include "ngx_http_unit_budget.h"
 #include "ngx_http_unit_keys.h"
 
 
@@ -94,6 +95,15 @@ ngx_http_unit_auth(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
     }
 
     if (rc != NGX_OK) {
+
+        /* who has failed too often is not worth a signature's time */
+
+        if (ngx_http_unit_budget_address(r, ctx) != NGX_OK) {
+            *code = NGX_HTTP_UNIT_RATE_LIMITED;
+            *reason = "limit_address";
+            return NGX_DECLINED;
+        }
+
         rc = ngx_http_unit_auth_verify(r, ctx, code, reason);
     }
 

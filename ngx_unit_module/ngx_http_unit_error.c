@@ -270,7 +270,7 @@ ngx_http_unit_error_headers(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
         return NGX_ERROR;
     }
 
-    if (code == NGX_HTTP_UNIT_BROKER_UNAVAILABLE) {
+    if (code == NGX_HTTP_UNIT_BROKER_UNAVAILABLE && ctx->retry_after == 0) {
         ngx_str_set(&value, NGX_HTTP_UNIT_ERROR_RETRY_AFTER);
 
         if (ngx_http_unit_error_header(r, "Retry-After", &value) != NGX_OK) {
@@ -280,7 +280,8 @@ ngx_http_unit_error_headers(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
 
     if (ctx->retry_after
         && (row->status == NGX_HTTP_TOO_MANY_REQUESTS
-            || row->status == NGX_HTTP_CONFLICT))
+            || row->status == NGX_HTTP_CONFLICT
+            || row->status == NGX_HTTP_SERVICE_UNAVAILABLE))
     {
 
         p = ngx_pnalloc(r->pool, NGX_TIME_T_LEN);

@@ -13,6 +13,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_http.h>
+#include "ngx_http_unit_code.h"
 #include "ngx_http_unit_upstream.h"
 
 
@@ -20,7 +21,8 @@ typedef enum {
     NGX_HTTP_UNIT_FETCH_OK = 0,         /* there is a complete answer */
     NGX_HTTP_UNIT_FETCH_UNAVAILABLE,    /* no connection, or it was cut */
     NGX_HTTP_UNIT_FETCH_TIMEOUT,
-    NGX_HTTP_UNIT_FETCH_INVALID         /* not HTTP, or not all of it */
+    NGX_HTTP_UNIT_FETCH_INVALID,        /* not HTTP, or not all of it */
+    NGX_HTTP_UNIT_FETCH_LIMITED         /* not sent, see code */
 } ngx_http_unit_fetch_e;
 
 
@@ -45,6 +47,7 @@ struct ngx_http_unit_fetch_s {
     ngx_uint_t                status;         /* HTTP status, when OK */
     ngx_str_t                 answer;         /* its body, not terminated */
     time_t                    max_age;        /* of Cache-Control, or -1 */
+    ngx_http_unit_code_e      code;           /* why a limit has refused it */
     unsigned                  done:1;
     unsigned                  sent:1;         /* Unit may have seen it */
 

@@ -7,11 +7,13 @@
 
 
 #include "ngx_http_unit.h"
+#include "ngx_http_unit_budget.h"
 
 
 /* in ms: how often the store is polled, how long a refusal is remembered */
 #define NGX_HTTP_UNIT_FLIGHT_POLL     20
 #define NGX_HTTP_UNIT_FLIGHT_REFUSED  3000
+#define NGX_HTTP_UNIT_FLIGHT_LIMITED  1000
 
 
 static ngx_int_t ngx_http_unit_flight_wait(ngx_http_unit_flight_t *flight);
@@ -221,6 +223,15 @@ ngx_http_unit_flight_fetch(ngx_http_unit_flight_t *flight)
     flight->fetch.data = flight;
     flight->fetch.background = flight->background;
 
+    /* a key server is not Unit: its answers do not count */
+
+    if (flight->req.class != NGX_HTTP_UNIT_SHM_KEYS
+        && ngx_http_unit_budget_fetch(r, &flight->fetch) != NGX_OK)
+    {
+        ngx_http_unit_flight_fetched(&flight->fetch);
+        return NGX_DECLINED;
+    }
+
     if (ngx_http_unit_fetch_start(r, &flight->fetch) != NGX_OK) {
         ngx_http_unit_flight_cleanup(flight);
         return NGX_ERROR;
@@ -273,7 +284,9 @@ ngx_http_unit_flight_fetched(ngx_http_unit_fetch_t *fetch)
 
     rc = NGX_DECLINED;
 
-    if (fetch->error != NGX_HTTP_UNIT_FETCH_OK) {
+    if (fetch->error != NGX_HTTP_UNIT_FETCH_OK
+        && fetch->error != NGX_HTTP_UNIT_FETCH_LIMITED)
+    {
         ngx_log_error(NGX_LOG_ERR, flight->request->connection->log, 0,
                       "unit fetch failed: %s, location: \"%V\", id: %V",
                       ngx_http_unit_flight_errors[fetch->error], &fetch->uri,
@@ -293,6 +306,13 @@ ngx_http_unit_flight_fetched(ngx_http_unit_fetch_t *fetch)
 
     case NGX_HTTP_UNIT_FETCH_INVALID:
         req->code = NGX_HTTP_UNIT_UPSTREAM_INVALID;
+        break;
+
+    case NGX_HTTP_UNIT_FETCH_LIMITED:
+        req->code = fetch->code;
+
+        /* what was to be made in advance can wait a little */
+        req->ttl = flight->background ? NGX_HTTP_UNIT_FLIGHT_LIMITED : 0;
         break;
 
     default: /* NGX_HTTP_UNIT_FETCH_UNAVAILABLE */

@@ -6,6 +6,7 @@
 
 
 #include "ngx_http_unit.h"
+#include "ngx_http_unit_budget.h"
 #include "ngx_http_unit_conf.h"
 #include "ngx_http_unit_handle.h"
 #include "ngx_http_unit_header.h"
@@ -27,6 +28,14 @@ static ngx_int_t ngx_http_unit_init_process(ngx_cycle_t *cycle);
 static ngx_conf_enum_t  ngx_http_unit_token_scopes[] = {
     { ngx_string("minimal"), NGX_HTTP_UNIT_SCOPES_MINIMAL },
     { ngx_string("ceiling"), NGX_HTTP_UNIT_SCOPES_CEILING },
+    { ngx_null_string, 0 }
+};
+
+
+static ngx_conf_enum_t  ngx_http_unit_limits[] = {
+    { ngx_string("off"), NGX_HTTP_UNIT_LIMITS_OFF },
+    { ngx_string("on"), NGX_HTTP_UNIT_LIMITS_ON },
+    { ngx_string("dry_run"), NGX_HTTP_UNIT_LIMITS_DRY_RUN },
     { ngx_null_string, 0 }
 };
 
@@ -117,10 +126,31 @@ static ngx_command_t  ngx_http_unit_commands[] = {
       NULL },
 
     { ngx_string("unit_limits"),
-      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
-      ngx_conf_set_flag_slot,
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_enum_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_unit_loc_conf_t, limits),
+      &ngx_http_unit_limits },
+
+    { ngx_string("unit_budget"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
+      ngx_http_unit_budget_set,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("unit_limit"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_2MORE,
+      ngx_http_unit_budget_set_limit,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("unit_breaker"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
+      ngx_http_unit_budget_set_breaker,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
       NULL },
 
     { ngx_string("unit_token_handoff"),
@@ -290,6 +320,7 @@ ngx_http_unit_postconfiguration(ngx_conf_t *cf)
 
     if (ngx_http_unit_conf_partners(cf, umcf) != NGX_OK
         || ngx_http_unit_conf_default_secret(cf, umcf) != NGX_OK
+        || ngx_http_unit_budget_init_conf(cf, umcf) != NGX_OK
         || ngx_http_unit_upstream_init(cf) != NGX_OK)
     {
         return NGX_ERROR;
@@ -339,6 +370,11 @@ ngx_http_unit_create_main_conf(ngx_conf_t *cf)
      *     umcf->gateway = { { 0, NULL }, { 0, NULL }, 0 };
      */
 
+    umcf->budget = ngx_http_unit_budget_create_conf(cf);
+    if (umcf->budget == NULL) {
+        return NULL;
+    }
+
     if (ngx_array_init(&umcf->partners, cf->pool, 4,
                        sizeof(ngx_http_unit_partner_t))
         != NGX_OK
@@ -376,7 +412,7 @@ ngx_http_unit_create_loc_conf(ngx_conf_t *cf)
 
     conf->enable = NGX_CONF_UNSET;
     conf->sandbox = NGX_CONF_UNSET;
-    conf->limits = NGX_CONF_UNSET;
+    conf->limits = NGX_CONF_UNSET_UINT;
     conf->token_scopes = NGX_CONF_UNSET_UINT;
     conf->idempotency = NGX_CONF_UNSET_UINT;
     conf->idempotency_full = NGX_CONF_UNSET_UINT;
@@ -404,7 +440,8 @@ ngx_http_unit_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 
     ngx_conf_merge_value(conf->enable, prev->enable, 0);
     ngx_conf_merge_value(conf->sandbox, prev->sandbox, 0);
-    ngx_conf_merge_value(conf->limits, prev->limits, 1);
+    ngx_conf_merge_uint_value(conf->limits, prev->limits,
+                              NGX_HTTP_UNIT_LIMITS_ON);
     ngx_conf_merge_uint_value(conf->token_scopes, prev->token_scopes,
                               NGX_HTTP_UNIT_SCOPES_MINIMAL);
     ngx_conf_merge_uint_value(conf->idempotency, prev->idempotency,

@@ -28,6 +28,7 @@ typedef struct {
     unsigned                    scopes:1;
     unsigned                    two_factor:1;
     unsigned                    token:1;
+    unsigned                    weight:1;
 } ngx_http_unit_partner_block_t;
 
 
@@ -66,6 +67,8 @@ static char *ngx_http_unit_partner_two_factor(ngx_conf_t *cf,
     ngx_http_unit_partner_block_t *block);
 static char *ngx_http_unit_partner_token(ngx_conf_t *cf,
     ngx_http_unit_partner_block_t *block);
+static char *ngx_http_unit_partner_weight(ngx_conf_t *cf,
+    ngx_http_unit_partner_block_t *block);
 static char *ngx_http_unit_partner_claim(ngx_conf_t *cf, ngx_str_t *claim);
 static char *ngx_http_unit_partner_done(ngx_conf_t *cf,
     ngx_http_unit_partner_block_t *block);
@@ -86,6 +89,7 @@ static const ngx_http_unit_partner_command_t
       ngx_http_unit_partner_scopes },
     { ngx_string("two_factor"), 1, 3, ngx_http_unit_partner_two_factor },
     { ngx_string("token"), 1, 1, ngx_http_unit_partner_token },
+    { ngx_string("weight"), 1, 1, ngx_http_unit_partner_weight },
     { ngx_null_string, 0, 0, NULL }
 };
 
@@ -124,6 +128,7 @@ ngx_http_unit_conf_partner(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_memzero(partner, sizeof(ngx_http_unit_partner_t));
 
     partner->name = value[1];
+    partner->weight = 1;
 
     if (umcf->gateway.name.len == 0) {
         ngx_http_unit_conf_word(cf, &value[0], &umcf->gateway);
@@ -545,6 +550,32 @@ ngx_http_unit_partner_token(ngx_conf_t *cf,
 
     return ngx_strcmp(value[1].data, "customer") == 0
            ? NGX_CONF_OK : "must be \"customer\" or \"org\"";
+}
+
+
+static char *
+ngx_http_unit_partner_weight(ngx_conf_t *cf,
+    ngx_http_unit_partner_block_t *block)
+{
+    ngx_int_t   n;
+    ngx_str_t  *value;
+
+    if (block->weight) {
+        return "is duplicate";
+    }
+
+    block->weight = 1;
+
+    value = cf->args->elts;
+    n = ngx_atoi(value[1].data, value[1].len);
+
+    if (n == NGX_ERROR || n == 0 || n > 1000) {
+        return "must be a number from 1 to 1000";
+    }
+
+    block->partner->weight = (ngx_uint_t) n;
+
+    return NGX_CONF_OK;
 }
 
 

@@ -10,6 +10,7 @@
 #include "ngx_http_unit.h"
 #include "ngx_http_unit_auth.h"
 #include "ngx_http_unit_body.h"
+#include "ngx_http_unit_budget.h"
 #include "ngx_http_unit_customer.h"
 #include "ngx_http_unit_error.h"
 #include "ngx_http_unit_header.h"
@@ -73,6 +74,7 @@ static const ngx_http_unit_phase_step_pt  ngx_http_unit_phase_steps[] = {
     ngx_http_unit_phase_decide,
     ngx_http_unit_idem,
     ngx_http_unit_phase_wait,
+    ngx_http_unit_budget,
     ngx_http_unit_phase_token,
     ngx_http_unit_phase_forward
 };
@@ -148,6 +150,8 @@ ngx_http_unit_phase_handler(ngx_http_request_t *r)
             code = NGX_HTTP_UNIT_INTERNAL_ERROR;
             reason = "internal";
         }
+
+        ngx_http_unit_budget_refused(r, ctx, &code, &reason);
 
         return ngx_http_unit_error(r, code, reason);
     }
@@ -528,6 +532,10 @@ ngx_http_unit_phase_forward(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
     }
 
     ctx->attempts++;
+
+    /* from here on what was paid for is used */
+
+    ctx->budget.paid = NGX_HTTP_UNIT_RATE_UNPAID;
 
     ctx->upstream.answered = 0;
     ctx->upstream.invalid = 0;

@@ -4,6 +4,7 @@
  */
 
 
+#include "ngx_http_unit_budget.h"
 #include "ngx_http_unit_idem.h"
 #include "ngx_http_unit_retry.h"
 
@@ -29,7 +30,8 @@ ngx_uint_t
 ngx_http_unit_retry_plan(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
     ngx_uint_t status, ngx_str_t *retry_after)
 {
-    ngx_msec_t  delay, max, asked;
+    ngx_msec_t      delay, max, asked;
+    ngx_msec_int_t  paused;
 
     if (!ngx_http_unit_retry_status(status)
         || ctx->attempts >= NGX_HTTP_UNIT_RETRY_ATTEMPTS
@@ -55,6 +57,16 @@ ngx_http_unit_retry_plan(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
 
     asked = ngx_http_unit_retry_after(retry_after);
     delay = ngx_max(delay, asked);
+
+    /* not before the budget allows it, and not to who is known to be down */
+
+    paused = ngx_http_unit_budget_retry(ctx);
+
+    if (paused < 0) {
+        return 0;
+    }
+
+    delay = ngx_max(delay, (ngx_msec_t) paused);
 
     ctx->retry_at = ngx_current_msec + delay;
 

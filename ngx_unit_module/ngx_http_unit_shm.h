@@ -13,6 +13,8 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
+#include "ngx_http_unit_breaker.h"
+#include "ngx_http_unit_rate.h"
 
 
 #define NGX_HTTP_UNIT_SHM_KEY_LEN   32
@@ -32,8 +34,22 @@ typedef enum {
     NGX_HTTP_UNIT_SHM_LIMIT,        /* who has used up what */
     NGX_HTTP_UNIT_SHM_IDEM_LEASE,   /* writes under way */
     NGX_HTTP_UNIT_SHM_IDEM,         /* writes done, and their answers */
+    NGX_HTTP_UNIT_SHM_RATE_PARTNER, /* rate limits; each class has records */
+    NGX_HTTP_UNIT_SHM_RATE_CUSTOMER,  /* of one life time, so that the least */
+    NGX_HTTP_UNIT_SHM_RATE_ADDRESS, /* recently used expires first */
     NGX_HTTP_UNIT_SHM_CLASSES
 } ngx_http_unit_shm_class_e;
+
+
+/* what refuses: the kinds of limits, in their order in sh->budget.refused */
+typedef enum {
+    NGX_HTTP_UNIT_SHM_LIMIT_PARTNER = 0,
+    NGX_HTTP_UNIT_SHM_LIMIT_CUSTOMER,
+    NGX_HTTP_UNIT_SHM_LIMIT_ADDRESS,
+    NGX_HTTP_UNIT_SHM_LIMIT_BUDGET,
+    NGX_HTTP_UNIT_SHM_LIMIT_CIRCUIT,
+    NGX_HTTP_UNIT_SHM_LIMITS
+} ngx_http_unit_shm_limit_e;
 
 
 typedef struct ngx_http_unit_shm_node_s  ngx_http_unit_shm_node_t;
@@ -67,6 +83,19 @@ struct ngx_http_unit_shm_chunk_s {
 };
 
 
+/* the upstream budget, and what became of requests; see _budget.c */
+typedef struct {
+    ngx_http_unit_rate_state_t  state;
+    ngx_http_unit_breaker_t     breaker;
+    ngx_uint_t                  passed;
+    ngx_uint_t                  delayed;   /* of them */
+    ngx_uint_t                  refused[NGX_HTTP_UNIT_SHM_LIMITS];
+    ngx_uint_t                  dry_run;   /* would have been refused */
+    ngx_uint_t                  degraded;  /* not counted for lack of room */
+    ngx_uint_t                  paused;    /* Unit said 429 */
+} ngx_http_unit_shm_budget_t;
+
+
 typedef struct {
     ngx_uint_t                 layout;
     u_char                     salt[NGX_HTTP_UNIT_SHM_KEY_LEN];
@@ -80,6 +109,7 @@ typedef struct {
     size_t                     bytes[NGX_HTTP_UNIT_SHM_CLASSES];
     ngx_uint_t                 nomem;     /* allocations that failed for good */
     uint64_t                   serial;    /* gives leases their ids */
+    ngx_http_unit_shm_budget_t budget;
 } ngx_http_unit_shctx_t;
 
 

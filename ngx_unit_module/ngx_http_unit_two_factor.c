@@ -6,11 +6,15 @@
  */
 
 
+#include "ngx_http_unit_budget.h"
 #include "ngx_http_unit_error.h"
 #include "ngx_http_unit_token.h"
 #include "ngx_http_unit_two_factor.h"
 
 
+static ngx_int_t ngx_http_unit_two_factor_serve(ngx_http_request_t *r,
+    ngx_http_unit_ctx_t *ctx, ngx_http_unit_code_e *code,
+    const char **reason);
 static ngx_int_t ngx_http_unit_two_factor_start(ngx_http_request_t *r,
     ngx_http_unit_ctx_t *ctx);
 static void ngx_http_unit_two_factor_cleanup(void *data);
@@ -26,6 +30,7 @@ ngx_int_t
 ngx_http_unit_two_factor(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
     ngx_http_unit_code_e *code, const char **reason)
 {
+    ngx_int_t                    rc;
     ngx_http_unit_two_factor_t  *tf;
 
     if (ctx->two_factor == NULL
@@ -36,21 +41,40 @@ ngx_http_unit_two_factor(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
 
     tf = ctx->two_factor;
 
-    if (tf->fetching) {
+    if (!tf->fetching) {
 
-        if (!tf->fetch.done) {
-            return NGX_AGAIN;
+        rc = ngx_http_unit_two_factor_serve(r, ctx, code, reason);
+
+        /* a call that was not allowed to be sent is over at once */
+
+        if (rc != NGX_AGAIN || !tf->fetching) {
+            return rc;
         }
-
-        if (tf->code) {
-            *code = tf->code;
-            *reason = tf->reason;
-            return tf->code == NGX_HTTP_UNIT_INTERNAL_ERROR ? NGX_ERROR
-                                                            : NGX_DECLINED;
-        }
-
-        return ngx_http_unit_answer(r, NGX_HTTP_CREATED, &tf->answer);
     }
+
+    if (!tf->fetch.done) {
+        return NGX_AGAIN;
+    }
+
+    if (tf->code) {
+        *code = tf->code;
+        *reason = tf->reason;
+        return tf->code == NGX_HTTP_UNIT_INTERNAL_ERROR ? NGX_ERROR
+                                                        : NGX_DECLINED;
+    }
+
+    return ngx_http_unit_answer(r, NGX_HTTP_CREATED, &tf->answer);
+}
+
+
+static ngx_int_t
+ngx_http_unit_two_factor_serve(ngx_http_request_t *r,
+    ngx_http_unit_ctx_t *ctx, ngx_http_unit_code_e *code,
+    const char **reason)
+{
+    ngx_http_unit_two_factor_t  *tf;
+
+    tf = ctx->two_factor;
 
     switch (ctx->operation->serve) {
 
@@ -311,6 +335,15 @@ ngx_http_unit_two_factor_send(ngx_http_request_t *r,
     fetch->handler = handler;
     fetch->data = tf;
 
+    if (ngx_http_unit_budget_fetch(r, fetch) != NGX_OK) {
+
+        tf->fetching = 1;
+        fetch->done = 1;
+        handler(fetch);
+
+        return NGX_AGAIN;
+    }
+
     if (ngx_http_unit_fetch_start(r, fetch) != NGX_OK) {
         return NGX_ERROR;
     }
@@ -342,6 +375,11 @@ ngx_http_unit_two_factor_failed(ngx_http_unit_two_factor_t *tf)
 
     case NGX_HTTP_UNIT_FETCH_INVALID:
         tf->code = NGX_HTTP_UNIT_UPSTREAM_INVALID;
+        return 1;
+
+    case NGX_HTTP_UNIT_FETCH_LIMITED:
+        tf->code = fetch->code;
+        tf->reason = "limit_budget";
         return 1;
 
     default: /* NGX_HTTP_UNIT_FETCH_OK */

@@ -7,6 +7,7 @@
 
 
 #include "ngx_http_unit.h"
+#include "ngx_http_unit_budget.h"
 #include "ngx_http_unit_retry.h"
 #include "ngx_http_unit_token.h"
 
@@ -19,6 +20,8 @@ static ngx_int_t ngx_http_unit_upstream_conf(ngx_http_request_t *r,
     ngx_http_unit_upstream_t *hu);
 static ngx_int_t ngx_http_unit_upstream_process_header(ngx_http_request_t *r);
 static ngx_int_t ngx_http_unit_upstream_reinit(ngx_http_request_t *r);
+static void ngx_http_unit_upstream_finalize(ngx_http_request_t *r,
+    ngx_int_t rc);
 static ngx_int_t ngx_http_unit_upstream_again(ngx_http_request_t *r);
 static ngx_str_t ngx_http_unit_upstream_retry_after(ngx_http_upstream_t *u);
 static ngx_int_t ngx_http_unit_upstream_redirect(ngx_http_request_t *r,
@@ -97,12 +100,14 @@ ngx_http_unit_upstream_init_peer(ngx_http_request_t *r,
 
     hu->process_header = u->process_header;
     hu->reinit_request = u->reinit_request;
+    hu->finalize_request = u->finalize_request;
     hu->invalid = 0;
     hu->answered = 0;
     hu->hooked = 1;
 
     u->process_header = ngx_http_unit_upstream_process_header;
     u->reinit_request = ngx_http_unit_upstream_reinit;
+    u->finalize_request = ngx_http_unit_upstream_finalize;
 
     if (r == r->main && hu->write && !r->request_body_no_buffering) {
 
@@ -195,6 +200,7 @@ static ngx_int_t
 ngx_http_unit_upstream_process_header(ngx_http_request_t *r)
 {
     ngx_int_t                  rc;
+    ngx_str_t                  retry_after;
     ngx_uint_t                 version;
     ngx_http_upstream_t       *u;
     ngx_http_unit_upstream_t  *hu;
@@ -269,6 +275,11 @@ ngx_http_unit_upstream_process_header(ngx_http_request_t *r)
 
     u->headers_in.x_accel_redirect = NULL;
 
+    if (hu->counted && u->headers_in.status_n == NGX_HTTP_TOO_MANY_REQUESTS) {
+        retry_after = ngx_http_unit_upstream_retry_after(u);
+        ngx_http_unit_budget_pause(r, &retry_after);
+    }
+
     return (r == r->main) ? ngx_http_unit_upstream_again(r) : NGX_OK;
 }
 
@@ -292,7 +303,40 @@ ngx_http_unit_upstream_reinit(ngx_http_request_t *r)
     hu->process_header = u->process_header;
     u->process_header = ngx_http_unit_upstream_process_header;
 
+    ngx_http_unit_budget_resent(r, hu);
+
     return rc;
+}
+
+
+static void
+ngx_http_unit_upstream_finalize(ngx_http_request_t *r, ngx_int_t rc)
+{
+    ngx_http_unit_upstream_t         *hu;
+    ngx_http_unit_breaker_outcome_e   outcome;
+
+    hu = ngx_http_unit_upstream_get(r);
+
+    if (hu == NULL || !hu->hooked) {
+        return;
+    }
+
+    hu->finalize_request(r, rc);
+
+    if (hu->answered) {
+        outcome = (r->upstream->headers_in.status_n
+                   >= NGX_HTTP_INTERNAL_SERVER_ERROR)
+                  ? NGX_HTTP_UNIT_BREAKER_FAILURE
+                  : NGX_HTTP_UNIT_BREAKER_SUCCESS;
+
+    } else {
+        outcome = (rc == NGX_HTTP_BAD_GATEWAY
+                   || rc == NGX_HTTP_GATEWAY_TIME_OUT)
+                  ? NGX_HTTP_UNIT_BREAKER_FAILURE
+                  : NGX_HTTP_UNIT_BREAKER_UNKNOWN;
+    }
+
+    ngx_http_unit_budget_done(r, hu, outcome);
 }
 
 

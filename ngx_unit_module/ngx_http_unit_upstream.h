@@ -2,7 +2,7 @@
 /*
  * Hooks on stock upstreams: refuses answers that are not HTTP, keeps Unit from
  * steering nginx by X-Accel-*, sets the timeout of the operation's class,
- * and starts the replay after a 401.
+ * starts the replay after a 401, and tells the limits how Unit is.
  */
 
 
@@ -19,12 +19,15 @@
 typedef struct {
     ngx_int_t   (*process_header)(ngx_http_request_t *r);
     ngx_int_t   (*reinit_request)(ngx_http_request_t *r);
+    void        (*finalize_request)(ngx_http_request_t *r, ngx_int_t rc);
     ngx_msec_t    timeout;        /* for the answer, 0: as configured */
     unsigned      hooked:1;
     unsigned      write:1;        /* never sent a second time by nginx, nor
                                      broken off when the client leaves */
     unsigned      invalid:1;      /* the answer was not HTTP */
     unsigned      answered:1;     /* a whole header came */
+    unsigned      counted:1;      /* a call to Unit, limits are on */
+    unsigned      probe:1;        /* of the circuit */
 } ngx_http_unit_upstream_t;
 
 

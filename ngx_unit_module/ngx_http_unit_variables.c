@@ -5,7 +5,7 @@
  */
 
 
-#include "ngx_http_unit.h"
+#include "ngx_http_unit_budget.h"
 #include "ngx_http_unit_idem.h"
 #include "ngx_http_unit_variables.h"
 
@@ -21,7 +21,7 @@ typedef enum {
     NGX_HTTP_UNIT_VAR_REQUEST_ID,
     NGX_HTTP_UNIT_VAR_ATTEMPTS,
     NGX_HTTP_UNIT_VAR_IDEMPOTENCY,
-    NGX_HTTP_UNIT_VAR_NONE
+    NGX_HTTP_UNIT_VAR_LIMIT_STATUS
 } ngx_http_unit_var_e;
 
 
@@ -60,13 +60,11 @@ static ngx_http_variable_t  ngx_http_unit_vars[] = {
     { ngx_string("unit_attempts"), NULL, ngx_http_unit_variable,
       NGX_HTTP_UNIT_VAR_ATTEMPTS, NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
-    /* named by the contract, filled by idempotency and limits to come */
-
     { ngx_string("unit_idempotency_status"), NULL, ngx_http_unit_variable,
       NGX_HTTP_UNIT_VAR_IDEMPOTENCY, NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
     { ngx_string("unit_limit_status"), NULL, ngx_http_unit_variable,
-      NGX_HTTP_UNIT_VAR_NONE, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+      NGX_HTTP_UNIT_VAR_LIMIT_STATUS, NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
       ngx_http_null_variable
 };
@@ -117,6 +115,7 @@ static ngx_int_t
 ngx_http_unit_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
     uintptr_t data)
 {
+    ngx_str_t                            status;
     const ngx_str_t                     *value;
     ngx_http_unit_ctx_t                 *ctx;
     const ngx_http_unit_policy_scope_t  *scope;
@@ -179,6 +178,14 @@ ngx_http_unit_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
         if (ctx->idem) {
             value = &ngx_http_unit_idem_statuses[ctx->idem->status];
         }
+        break;
+
+    case NGX_HTTP_UNIT_VAR_LIMIT_STATUS:
+        if (ngx_http_unit_budget_status(r, ctx, &status) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        value = &status;
         break;
 
     case NGX_HTTP_UNIT_VAR_ATTEMPTS:

@@ -58,6 +58,8 @@ $SIG{$_} = sub { exit 1 } for qw(INT TERM HUP);
 #   partners => {app => {scopes => 'accounts'}, other => {...}}
 #             changes to the development partner; undef leaves a directive out,
 #             or a whole partner; "more" is text to add
+#   limits => TEXT, directives of limits, "" for the defaults; without it there
+#             are none, with "dry_run" only those on verifications
 #   jwks => TEXT of the key set, by default with the key "dev" alone
 #   org_token => TEXT
 #   http2 => 1 also listens for HTTP/2, for h2()

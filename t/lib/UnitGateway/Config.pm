@@ -22,6 +22,15 @@ my @partner = (
 	two_factor => 'otp',
 );
 
+# those on verifications alone: whatever else happens, nobody is refused for it
+my $dry_run = <<'EOT';
+    unit_limits dry_run;
+    unit_budget 100000000r/m;
+    unit_limit customer rate=10000000r/m;
+    unit_limit address rate=10000000r/m;
+    unit_breaker off;
+EOT
+
 # configuration(OPTIONS): the text, with %%NAMES%% still in it. The options are
 # those of UnitGateway->new.
 sub configuration {
@@ -63,11 +72,14 @@ sub _http {
 
 	my $partners = join '', map { _partner($_, $o{partners}{$_}) } sort keys %{$o{partners}};
 	my $h2 = $o{http2} ? 'listen 127.0.0.1:%%PORT_H2%% http2 backlog=4096;' : '';
+	my $limits = $o{limits} // ($o{http} =~ /\bunit_limits\b/ ? '' : 'unit_limits off;');
+	$limits = $dry_run if $limits eq 'dry_run';
 	my $gateway = $o{gateway} ? _gateway(%o) : '';
 	my $broker = $o{gateway} ? _broker(%o) : '';
 	my $module = $o{gateway} ? <<"EOT" : '';
     include "%%ROOT%%/conf/unit_log.conf";
     access_log "%%DIR%%/logs/access.log" unit;
+$limits
     unit_zone zone=unit:$o{zone};
     unit_operations "%%ROOT%%/conf/operations.json";
     unit_org_token_file "%%DIR%%/org-token";
