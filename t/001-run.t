@@ -72,6 +72,10 @@ for my $call (@calls) {
 my $key = "$dir/run/secrets/unit-org-token";
 is((stat $key)[2] & 07777, 0600, 'the org token is for its owner only');
 is((stat "$dir/run/secrets")[2] & 07777, 0700, 'and so is its directory');
+my $secret = "$dir/run/secrets/idempotency-secret";
+is((stat $secret)[2] & 07777, 0600, 'so is the secret of idempotency keys');
+my $random = UnitGateway::slurp($secret);
+like($random, qr/\A[A-Za-z0-9_-]{64}\n\z/, 'which is 64 random characters');
 
 is(status($_), 404, "closed from outside: $_")
 	for qw(/_sandbox/journal /_sandbox /%5Fsandbox/counters //_sandbox/counters /x/../_sandbox/counters
@@ -118,6 +122,7 @@ my $control = UnitGateway::Sandbox->new(port => $ENV{SANDBOX_PORT});
 $control->customers(3);
 ($rc, $text) = run('script/run --restart-gateway');
 is($rc, 0, '--restart-gateway') or diag $text;
+is(UnitGateway::slurp($secret), $random, 'the secret of idempotency keys stays');
 isnt(pid('nginx'), $nginx, 'another nginx');
 ok(!runs($nginx), 'the old one has gone');
 is(pid('sandbox'), $sandbox, 'the same sandbox');

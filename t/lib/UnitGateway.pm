@@ -61,7 +61,7 @@ $SIG{$_} = sub { exit 1 } for qw(INT TERM HUP);
 #   limits => TEXT, directives of limits, "" for the defaults; without it there
 #             are none, with "dry_run" only those on verifications
 #   jwks => TEXT of the key set, by default with the key "dev" alone
-#   org_token => TEXT
+#   org_token => TEXT, idempotency_secret => TEXT
 #   http2 => 1 also listens for HTTP/2, for h2()
 #   sandbox => 0 starts none; sandbox_limit => 'off' or calls per minute
 #   upstream, broker_upstream => 'HOST:PORT' instead of the sandbox
@@ -90,7 +90,8 @@ sub new {
 
 	$self->write_file('jwks.json', $o{jwks} // slurp(UnitGateway::Jwt::jwks_file('dev'))) if $self->{o}{gateway};
 	$self->write_file('org-token', $o{org_token} // 'v2.public.' . _random(64) . "\n");
-	chmod 0600, "$dir/org-token";
+	$self->write_file('idempotency-secret', ($o{idempotency_secret} // _random(64)) . "\n");
+	chmod 0600, "$dir/org-token", "$dir/idempotency-secret";
 	$self->configure;
 	$open{$self} = {self => $self, pid => $$};
 	Scalar::Util::weaken($open{$self}{self});

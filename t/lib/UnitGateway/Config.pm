@@ -84,6 +84,7 @@ $limits
     unit_operations "%%ROOT%%/conf/operations.json";
     unit_org_token_file "%%DIR%%/org-token";
     unit_org_token_request /_unit/api;
+    unit_idempotency_secret_file "%%DIR%%/idempotency-secret";
 $partners
 EOT
 	my $errors = $o{gateway} ? 'include "%%ROOT%%/conf/unit_errors.conf";' : '';
