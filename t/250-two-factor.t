@@ -179,8 +179,10 @@ is(refused(freeze(2101, @two)), '401 two_factor_required', 'not for the other');
 is(status(@two)->{verified} ? 1 : 0, 0, 'as its status says');
 $handle = handle($t, \@one);
 $code = $sandbox->otp('10001')->{code};
+$mark = $sandbox->mark;
 is(refused(finish($t, \@two, scope => 'cards-write', verificationToken => $handle, verificationCode => $code)),
 	'403 verification_failed', 'a handle of the one is no good for the other');
+is(scalar $sandbox->journal($mark), 0, 'Unit need not say so');
 is(refused($t->post('/customers/10001/token', @two, token(scope => 'cards-write', verificationToken => $handle, verificationCode => $code))),
 	'403 customer_mismatch', 'whatever the path says');
 is(refused($t->post('/customers/10002/token/verification', @alice, verification(channel => 'sms'))),

@@ -11,6 +11,7 @@ use warnings;
 
 use Test::More;
 use UnitGateway;
+use UnitGateway::Client;
 use UnitGateway::Clock;
 use UnitGateway::TwoFactor qw(verification begin handle finish step_up);
 
@@ -93,6 +94,18 @@ for (
 	is(scalar mints($mark), 0, "$name: from the cache");
 	cmp_ok(status(@who)->{expiresIn}, '<=', $ago == 3500 ? 100 : 3600, "$name: for as long");
 }
+
+# Unit grants more than was asked for: a token of a day, made past the gateway
+my @long = mfa('bob', 3500, sid => 'long');
+my $body = JSON::PP::encode_json({data => {type => 'customerToken', attributes => {scope => 'cards-write', jwtToken => $long[1]}}});
+my $client = UnitGateway::Client->new(port => $t->port('SANDBOX'));
+$client->send("POST /customers/10002/token HTTP/1.1\r\nHost: unit\r\nContent-Type: application/vnd.api+json\r\nAuthorization: Bearer "
+	. $t->read_file('org-token') =~ s/\s+//gr . "\r\nContent-Length: " . length($body) . "\r\n\r\n$body");
+my $day = $client->response->json;
+is($day->{data}{attributes}{expiresIn}, 86400, 'Unit grants a day');
+$sandbox->fault(POST => '/customers/10002/token', {status => 201, body => $day});
+is(refused(freeze(2101, @long)), '200 ', 'it is used');
+cmp_ok(status(@long)->{expiresIn}, '<=', 100, 'for as long as the second factor counts');
 
 # -- each for itself ----------------------------------------------------------------------
 
