@@ -48,7 +48,8 @@ struct ngx_http_unit_flight_s {
     ngx_http_request_t               *request;   /* main */
     const ngx_http_unit_store_t      *store;
     void                             *store_data;
-    ngx_http_unit_store_req_t         req;       /* class, key, scopes, secret */
+    ngx_http_unit_store_req_t         req;       /* class, key, scopes,
+                                                    secret */
     ngx_http_unit_flight_prepare_pt   prepare;
     ngx_http_unit_flight_parse_pt     parse;
     void                             *data;
