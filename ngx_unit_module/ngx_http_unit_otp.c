@@ -26,7 +26,7 @@ static ngx_http_unit_handle_outcome_e ngx_http_unit_otp_refused(
     ngx_http_unit_two_factor_t *tf);
 static ngx_int_t ngx_http_unit_otp_granted(ngx_http_unit_two_factor_t *tf,
     ngx_str_t *token, time_t seconds);
-static void ngx_http_unit_otp_keep(ngx_http_unit_two_factor_t *tf,
+static ngx_int_t ngx_http_unit_otp_keep(ngx_http_unit_two_factor_t *tf,
     ngx_str_t *token, time_t seconds);
 
 
@@ -327,7 +327,15 @@ ngx_http_unit_otp_granted(ngx_http_unit_two_factor_t *tf, ngx_str_t *token,
     if (!tf->handoff) {
         seconds = ngx_min(seconds, tf->expires_in);
 
-        ngx_http_unit_otp_keep(tf, token, seconds);
+        if (ngx_http_unit_otp_keep(tf, token, seconds) != NGX_OK) {
+
+            /* a session that is said to be verified has to be so */
+
+            tf->code = NGX_HTTP_UNIT_BROKER_UNAVAILABLE;
+            tf->reason = "zone_full";
+
+            return NGX_OK;
+        }
 
         return ngx_http_unit_session_answer(tf, &ctx->bearer, seconds);
     }
@@ -346,9 +354,12 @@ ngx_http_unit_otp_granted(ngx_http_unit_two_factor_t *tf, ngx_str_t *token,
 }
 
 
-/* never refreshed, never beyond a day of the verification */
+/*
+ * Never refreshed, never beyond a day of the verification.  NGX_OK, or
+ * NGX_ERROR when the zone has no room.
+ */
 
-static void
+static ngx_int_t
 ngx_http_unit_otp_keep(ngx_http_unit_two_factor_t *tf, ngx_str_t *token,
     time_t seconds)
 {
@@ -358,7 +369,7 @@ ngx_http_unit_otp_keep(ngx_http_unit_two_factor_t *tf, ngx_str_t *token,
     ctx = tf->ctx;
 
     if (ngx_http_unit_token_key(ctx, 1, ctx->token_key) != NGX_OK) {
-        return;
+        return NGX_ERROR;
     }
 
     ngx_memzero(&req, sizeof(ngx_http_unit_store_req_t));
@@ -374,5 +385,12 @@ ngx_http_unit_otp_keep(ngx_http_unit_two_factor_t *tf, ngx_str_t *token,
     req.ttl = (ngx_msec_t) seconds * 1000;
     req.ttl -= ngx_min(req.ttl / 10, 10000);
 
-    (void) ctx->umcf->store->put(ctx->umcf->shm, &req);
+    if (ctx->umcf->store->put(ctx->umcf->shm, &req) != NGX_OK
+        || ctx->umcf->store->survey(ctx->umcf->shm, &req) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_unit_scopes_cover(&req.scopes, &tf->scopes) ? NGX_OK
+                                                                : NGX_ERROR;
 }

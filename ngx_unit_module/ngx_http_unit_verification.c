@@ -385,9 +385,14 @@ ngx_http_unit_verification_refused(ngx_http_unit_two_factor_t *tf)
         }
     }
 
-    ngx_log_error(NGX_LOG_ERR, ctx->request->connection->log, 0,
-                  "unit verification: not started, status %ui, id: %V",
-                  fetch->status, &ctx->request_id);
+    if (tf->code != NGX_HTTP_UNIT_INVALID_BODY) {
+
+        /* that one is the client's and logged as any refusal */
+
+        ngx_log_error(NGX_LOG_ERR, ctx->request->connection->log, 0,
+                      "unit verification: not started, status %ui, id: %V",
+                      fetch->status, &ctx->request_id);
+    }
 
     if ((fetch->error != NGX_HTTP_UNIT_FETCH_OK && fetch->sent)
         || (fetch->error == NGX_HTTP_UNIT_FETCH_OK

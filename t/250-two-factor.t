@@ -18,7 +18,7 @@ use UnitGateway::TwoFactor qw(verification token begin handle finish step_up oth
 
 my $clock = UnitGateway::Clock->new;
 my $t = UnitGateway->new(
-	workers => 2, env => $clock->env,
+	workers => 2, http2 => 1, env => $clock->env,
 	partners => {
 		narrow => {issuer => 'https://narrow.example.test/', scopes => 'accounts cards cards-write'},
 		back => {
@@ -146,6 +146,17 @@ $r = $t->post('/payments', @alice, json => {data => {
 	},
 }});
 is($r->status, 201, 'a payment');
+
+# over HTTP/2, with bodies in pieces and without a length
+my @h2 = who('alice', sid => 'h2');
+sub pieces { my (%o) = @_; my $body = JSON::PP::encode_json($o{json}); return (type => 'application/json', chunked => [unpack '(a7)*', $body]) }
+$r = $t->h2(POST => '/customers/me/token/verification', @h2, pieces(verification(channel => 'sms')));
+is($r->status, 201, 'HTTP/2: a code is asked for');
+$r = $t->h2(POST => '/customers/me/token', @h2, pieces(token(scope => 'cards-write', verificationCode => $sandbox->otp('10001')->{code},
+	verificationToken => $r->json->{data}{attributes}{verificationToken})));
+is($r->status, 201, 'HTTP/2: a token is asked for');
+is($t->h2(POST => '/cards/1101/freeze', @h2, %freeze)->status, 200, 'HTTP/2: and used');
+is($t->h2(DELETE => '/customers/me/token', @h2)->status, 204, 'HTTP/2: and forgotten');
 
 # -- only for what, only for whom --------------------------------------------------------
 

@@ -185,6 +185,9 @@ sub pump {
 is_deeply(pump(401), {'503 broker_unavailable' => 500}, '500 starts that come to nothing, from 500 addresses');
 is_deeply(count(fill((500) x 3)), {'201 ' => 3}, 'then three that do');
 is_deeply(pump(0), {'429 two_factor_limited' => 500}, '500 too many, from 500 addresses');
+
+# some who have asked for a code before
+my @asked = map { my ($r) = fill($_); [$_, $r->json->{data}{attributes}{verificationToken}, $full->sandbox->otp($tokens[$_][1])->{code}] } 700 .. 719;
 fill(0) for 1 .. 3;
 my @first = fill(0);
 is_deeply(count(@first), {'429 two_factor_limited' => 1}, 'somebody is locked out');
@@ -202,7 +205,17 @@ is_deeply(count(@first), {'429 two_factor_limited' => 1}, 'who was locked out st
 my @last = fill(999);
 is_deeply(count(@last), {'429 two_factor_limited' => 1}, 'nobody is forgotten for the sake of others');
 is(retry($last[0]), 60, 'they are told to come back');
-is($full->sandbox->counter('verifications'), $ok + 6, 'and get no message');
+is($full->sandbox->counter('verifications'), $ok + 26, 'and get no message');
+my (%answers, @lied);
+for (@asked) {
+	my ($n, $handle, $code) = @$_;
+	my @who = (token => $tokens[$n][0], headers => ['Unit-Customer' => $tokens[$n][1]]);
+	my $r = finish($full, \@who, scope => 'accounts-write', verificationToken => $handle, verificationCode => $code);
+	$answers{refused($r)}++;
+	push @lied, $n if $r->status == 201 && !$full->get('/customers/me/token', @who)->json->{data}{attributes}{verified};
+}
+is_deeply([grep { !/\A(?:201 |503 broker_unavailable)\z/ } keys %answers], [], 'codes of before are good, where there is room') or diag explain \%answers;
+is("@lied", '', 'and who is said to be verified is');
 is($full->get('/accounts', as => 'alice')->status, 200, 'other requests are served') for 1 .. 3;
 is($full->get('/customers/me/token', as => 'alice')->status, 200, 'status too');
 $full->done;
