@@ -51,8 +51,6 @@ static char *ngx_http_unit_partner_audience(ngx_conf_t *cf,
     ngx_http_unit_partner_block_t *block);
 static char *ngx_http_unit_partner_jwks(ngx_conf_t *cf,
     ngx_http_unit_partner_block_t *block);
-static char *ngx_http_unit_partner_jwks_request(ngx_conf_t *cf,
-    ngx_http_unit_partner_block_t *block);
 static char *ngx_http_unit_partner_leeway(ngx_conf_t *cf,
     ngx_http_unit_partner_block_t *block);
 static char *ngx_http_unit_partner_customer(ngx_conf_t *cf,
@@ -80,7 +78,7 @@ static const ngx_http_unit_partner_command_t
     { ngx_string("issuer"), 1, 1, ngx_http_unit_partner_issuer },
     { ngx_string("audience"), 1, 1, ngx_http_unit_partner_audience },
     { ngx_string("jwks"), 1, 1, ngx_http_unit_partner_jwks },
-    { ngx_string("jwks_request"), 1, 1, ngx_http_unit_partner_jwks_request },
+    { ngx_string("jwks_request"), 1, 1, ngx_http_unit_partner_jwks },
     { ngx_string("leeway"), 1, 1, ngx_http_unit_partner_leeway },
     { ngx_string("customer"), 1, 1, ngx_http_unit_partner_customer },
     { ngx_string("role"), 1, 1, ngx_http_unit_partner_role },
@@ -272,6 +270,8 @@ ngx_http_unit_partner_audience(ngx_conf_t *cf,
 }
 
 
+/* jwks and jwks_request */
+
 static char *
 ngx_http_unit_partner_jwks(ngx_conf_t *cf,
     ngx_http_unit_partner_block_t *block)
@@ -284,51 +284,28 @@ ngx_http_unit_partner_jwks(ngx_conf_t *cf,
 
     value = cf->args->elts;
 
-    if (value[1].len == 0) {
-        return "is empty";
+    if (ngx_strcmp(value[0].data, "jwks") == 0) {
+
+        if (value[1].len == 0) {
+            return "is empty";
+        }
+
+        block->jwks = value[1];
+
+    } else {
+
+        if (value[1].len == 0 || value[1].data[0] != '/') {
+            return "must name an internal location";
+        }
+
+        block->jwks_request = value[1];
     }
 
-    block->jwks = value[1];
+    /* a file is read here, so that an error names this line */
 
-    /* read here, so that an error names this line */
-
-    if (ngx_http_unit_keys_init(cf, block->partner, &block->jwks,
-                                &block->jwks_request)
-        != NGX_OK)
-    {
-        return NGX_CONF_ERROR;
-    }
-
-    return NGX_CONF_OK;
-}
-
-
-static char *
-ngx_http_unit_partner_jwks_request(ngx_conf_t *cf,
-    ngx_http_unit_partner_block_t *block)
-{
-    ngx_str_t  *value;
-
-    if (block->jwks.len || block->jwks_request.len) {
-        return "is duplicate";
-    }
-
-    value = cf->args->elts;
-
-    if (value[1].len == 0 || value[1].data[0] != '/') {
-        return "must name an internal location";
-    }
-
-    block->jwks_request = value[1];
-
-    if (ngx_http_unit_keys_init(cf, block->partner, &block->jwks,
-                                &block->jwks_request)
-        != NGX_OK)
-    {
-        return NGX_CONF_ERROR;
-    }
-
-    return NGX_CONF_OK;
+    return ngx_http_unit_keys_init(cf, block->partner, &block->jwks,
+                                   &block->jwks_request)
+           == NGX_OK ? NGX_CONF_OK : NGX_CONF_ERROR;
 }
 
 
