@@ -242,6 +242,7 @@ ngx_http_unit_otp_done(ngx_http_unit_fetch_t *fetch)
 
     rc = NGX_DECLINED;
     outcome = NGX_HTTP_UNIT_HANDLE_USED;
+    seconds = 0;
 
     if (fetch->error == NGX_HTTP_UNIT_FETCH_OK
         && (fetch->status == NGX_HTTP_CREATED || fetch->status == NGX_HTTP_OK))
