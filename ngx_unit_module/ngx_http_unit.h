@@ -165,6 +165,8 @@ typedef struct {
     unsigned                     counted:1;    /* for all but the budget */
     unsigned                     waiting:1;
     unsigned                     circuit:1;    /* is open */
+    unsigned                     owing:1;      /* what it was paid with has
+                                                  made its token */
 } ngx_http_unit_budget_ctx_t;
 
 

@@ -222,6 +222,7 @@ ngx_http_unit_budget_passed(ngx_http_unit_ctx_t *ctx,
     bc->passed = 1;
     bc->counted = 1;
     bc->dry_run = 0;
+    bc->owing = 0;
     bc->paid = call->paid;
     bc->refused = NULL;
 
@@ -426,6 +427,21 @@ ngx_http_unit_budget_fetch(ngx_http_request_t *r,
             fetch->upstream.probe = 1;
             ctx->upstream.probe = 0;
         }
+
+        return NGX_OK;
+    }
+
+    if (ctx->budget.paid && !call.circuit && !fetch->background) {
+
+        /*
+         * The request itself was paid for: that is enough to make its token,
+         * and it has to pay once more.  So the next try finds a token at
+         * least, however small the budget is.
+         */
+
+        ctx->budget.paid = NGX_HTTP_UNIT_RATE_UNPAID;
+        ctx->budget.owing = 1;
+        fetch->upstream.counted = 1;
 
         return NGX_OK;
     }

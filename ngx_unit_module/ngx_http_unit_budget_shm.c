@@ -305,7 +305,7 @@ ngx_http_unit_budget_count_locked(ngx_http_unit_budget_call_t *call,
 
         window = &set->windows[i];
 
-        ngx_http_unit_rate_take(state, &window->rate);
+        ngx_http_unit_rate_take(state);
 
         if (call->reports) {
             ngx_http_unit_budget_report(call, window, state,

@@ -496,6 +496,7 @@ static ngx_int_t
 ngx_http_unit_phase_forward(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
     ngx_http_unit_code_e *code, const char **reason)
 {
+    ngx_int_t       rc;
     ngx_msec_t      budget;
     ngx_msec_int_t  left;
 
@@ -504,6 +505,15 @@ ngx_http_unit_phase_forward(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
         /* authorised anew, and done already */
 
         return ngx_http_unit_idem_replay(r, ctx);
+    }
+
+    if (ctx->budget.owing) {
+
+        rc = ngx_http_unit_budget(r, ctx, code, reason);
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
     }
 
     /* the operation's time is that of all attempts together */

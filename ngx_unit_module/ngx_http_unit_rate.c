@@ -13,8 +13,11 @@
 #include "ngx_http_unit_rate.h"
 
 
-/* no more than this is owed, as a multiple of cap: it has to end some time */
-#define NGX_HTTP_UNIT_RATE_DEBT  4
+/*
+ * No more than this is owed, as a multiple of cap: by calls that were made
+ * anyway, or because a reload has made the limit smaller
+ */
+#define NGX_HTTP_UNIT_RATE_DEBT  2
 
 
 static void ngx_http_unit_rate_full(ngx_http_unit_rate_t *rate);
@@ -96,6 +99,10 @@ ngx_http_unit_rate_drain(ngx_http_unit_rate_state_t *state,
     uint64_t        back;
     ngx_msec_int_t  elapsed;
 
+    if (state->used > NGX_HTTP_UNIT_RATE_DEBT * rate->cap) {
+        state->used = NGX_HTTP_UNIT_RATE_DEBT * rate->cap;
+    }
+
     elapsed = (ngx_msec_int_t) (now - state->last);
 
     if (elapsed <= 0) {
@@ -150,14 +157,9 @@ ngx_http_unit_rate_wait(const ngx_http_unit_rate_state_t *state,
 
 
 void
-ngx_http_unit_rate_take(ngx_http_unit_rate_state_t *state,
-    const ngx_http_unit_rate_t *rate)
+ngx_http_unit_rate_take(ngx_http_unit_rate_state_t *state)
 {
     state->used += NGX_HTTP_UNIT_RATE_ONE;
-
-    if (state->used > NGX_HTTP_UNIT_RATE_DEBT * rate->cap) {
-        state->used = NGX_HTTP_UNIT_RATE_DEBT * rate->cap;
-    }
 }
 
 
@@ -327,10 +329,10 @@ ngx_http_unit_rate_budget_take(ngx_http_unit_rate_budget_t *budget,
         return;
     }
 
-    ngx_http_unit_rate_take(budget->state, budget->whole);
+    ngx_http_unit_rate_take(budget->state);
 
     if (paid == NGX_HTTP_UNIT_RATE_SHARE && i < budget->n) {
-        ngx_http_unit_rate_take(&budget->states[i], &budget->shares[i]);
+        ngx_http_unit_rate_take(&budget->states[i]);
     }
 }
 

@@ -98,8 +98,7 @@ ngx_msec_t ngx_http_unit_rate_wait(const ngx_http_unit_rate_state_t *state,
     const ngx_http_unit_rate_t *rate, uint64_t floor, ngx_msec_t now);
 
 /* Count a call, whether it fits or not; and take it back. */
-void ngx_http_unit_rate_take(ngx_http_unit_rate_state_t *state,
-    const ngx_http_unit_rate_t *rate);
+void ngx_http_unit_rate_take(ngx_http_unit_rate_state_t *state);
 void ngx_http_unit_rate_give(ngx_http_unit_rate_state_t *state,
     ngx_msec_t now);
 
