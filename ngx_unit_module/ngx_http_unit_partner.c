@@ -23,8 +23,6 @@ typedef struct {
     unsigned                    audience:1;
     unsigned                    leeway:1;
     unsigned                    customer:1;
-    unsigned                    role:1;
-    unsigned                    session:1;
     unsigned                    scopes:1;
     unsigned                    two_factor:1;
     unsigned                    token:1;
@@ -365,12 +363,6 @@ static char *
 ngx_http_unit_partner_role(ngx_conf_t *cf,
     ngx_http_unit_partner_block_t *block)
 {
-    if (block->role) {
-        return "is duplicate";
-    }
-
-    block->role = 1;
-
     return ngx_http_unit_partner_claim(cf, &block->partner->rules.role_claim);
 }
 
@@ -379,12 +371,6 @@ static char *
 ngx_http_unit_partner_session(ngx_conf_t *cf,
     ngx_http_unit_partner_block_t *block)
 {
-    if (block->session) {
-        return "is duplicate";
-    }
-
-    block->session = 1;
-
     return ngx_http_unit_partner_claim(cf,
                                        &block->partner->rules.session_claim);
 }
@@ -394,6 +380,10 @@ static char *
 ngx_http_unit_partner_claim(ngx_conf_t *cf, ngx_str_t *claim)
 {
     ngx_str_t  *value;
+
+    if (claim->len) {
+        return "is duplicate";
+    }
 
     value = cf->args->elts;
 
