@@ -1,8 +1,8 @@
 package Bench;
 
 # Servers, load and numbers for script/bench: see docs/performance.md for the
-# method. CPU 1 of the two that are used belongs to the server under test, CPU
-# 2 to the upstream and the load generator.
+# method. The first of two CPUs belongs to the server under test, the second
+# one to the upstream and the load generator.
 
 use strict;
 use warnings;
@@ -13,14 +13,19 @@ use List::Util qw(first max min sum0);
 use POSIX ();
 use Time::HiRes qw(sleep time);
 
-our ($root, $build, $dir, @cpus, %servers);
+use constant {
+	WARM_UP => 500,
+	PAUSE => 0.1,
+};
+
+our ($root, $build, $dir, $realtime, @cpus, %servers);
 
 my $json = JSON::PP->new->canonical;
 
 sub init {
 	my (%o) = @_;
 
-	($root, $build, $dir) = @o{qw(root build dir)};
+	($root, $build, $dir, $realtime) = @o{qw(root build dir realtime)};
 	my ($list) = `taskset -cp $$` =~ /list: (\S+)/ or die "taskset does not work here\n";
 	@cpus = map { /(\d+)-(\d+)/ ? $1 .. $2 : $_ } split /,/, $list;
 	die "two CPUs are needed\n" if @cpus < 2;
@@ -64,7 +69,13 @@ sub free_port {
 
 # -- servers -------------------------------------------------------------------
 
-# start(NAME, CPU, COMMAND...) starts a server in the foreground and returns
+# The head of a command that runs on one CPU, before all others if so asked.
+sub pinned {
+	my ($cpu) = @_;
+	return ('taskset', '-c', $cpu, $realtime ? qw(chrt -r 1) : ());
+}
+
+# start(NAME, CPU, PORT, COMMAND...) starts a server in the foreground and returns
 # when it listens on its port.
 sub start {
 	my ($name, $cpu, $port, @command) = @_;
@@ -74,7 +85,7 @@ sub start {
 		open STDIN, '<', '/dev/null';
 		open STDOUT, '>', "$dir/$name.log";
 		open STDERR, '>&', \*STDOUT;
-		exec 'taskset', '-c', $cpu, @command or POSIX::_exit(127);
+		exec pinned($cpu), @command or POSIX::_exit(127);
 	}
 	$servers{$name} = {pid => $pid, port => $port};
 
@@ -134,12 +145,15 @@ sub gateway_conf {
 	my $group = getgrgid $) + 0;
 	my %fill = (
 		ROOT => $root, RUN => "$dir/$name", JWKS => "$dir/jwks.json", WORKERS => $o{workers} // 1, PORT => $port,
-		USER => $> ? '' : "user $user $group;", LIMITS => '', ORG_TOKEN_FILE => "$dir/org-token", SCHEME => 'http',
+		USER => $> ? '' : "user $user $group;", LIMITS => 'unit_limits off;', ORG_TOKEN_FILE => "$dir/org-token", SCHEME => 'http',
 		UPSTREAM => "127.0.0.1:$o{upstream}", UPSTREAM_HOST => "127.0.0.1:$o{upstream}", UPSTREAM_TLS => '',
 	);
 	my $conf = slurp("$root/conf/development.conf.in");
 	$conf =~ s/^#.*\n//mg;
-	$conf =~ s{\@([A-Z_]+)\@}{$fill{$1} // die "what is \@$1\@ in development.conf.in?\n"}ge;
+	$conf =~ s{\@([A-Z_]+)\@}{$fill{$1} // ''}ge;
+
+	run('mkdir', '-p', "$dir/$name/secrets");
+	spew("$dir/$name/secrets/idempotency-secret", 'b3nch' x 13 . "\n");
 
 	change(\$conf, qr{^load_module .*;}m, "load_module \"$build/ngx_http_unit_module.so\";");
 	change(\$conf, qr{^(\s*)access_log .*;}m, '    access_log off;');
@@ -258,8 +272,7 @@ sub load {
 
 	my $status = delete $o{status} // 200;
 	my $any = delete $o{any};
-	my @command = ('taskset', '-c', $cpus[1], "$build/bench/load", "port=$server->{port}",
-		map { "$_=$o{$_}" } sort keys %o);
+	my @command = (pinned($cpus[1]), "$build/bench/load", "port=$server->{port}", map { "$_=$o{$_}" } sort keys %o);
 	my $before = cpu($server);
 	open my $fh, '-|', @command or die "load: $!\n";
 	my %r = map { split } <$fh>;
@@ -270,6 +283,18 @@ sub load {
 	my $ok = $r{"status_$status"} // 0;
 	die "@command: not all answers are $status: ", $json->encode(\%r), "\n" if !$any && $ok != $r{requests};
 	return \%r;
+}
+
+# The same for one part of a round: the caches of the CPU hold what others did
+# before, so some requests go ahead uncounted. At real-time priority the rest of
+# the machine gets its turn afterwards.
+sub part {
+	my ($server, %o) = @_;
+
+	load($server, %o, requests => WARM_UP);
+	my $r = load($server, %o, skip => ($o{skip} // 0) + WARM_UP);
+	sleep PAUSE if $realtime;
+	return $r;
 }
 
 # rounds(N, A => sub, B => sub, ...): each is called twice per round, in turn

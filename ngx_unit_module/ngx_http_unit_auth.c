@@ -11,6 +11,7 @@
 #include "ngx_http_unit_auth.h"
 #include "ngx_http_unit_budget.h"
 #include "ngx_http_unit_keys.h"
+#include "ngx_http_unit_memo.h"
 
 
 #define NGX_HTTP_UNIT_AUTH_BAD_MAX  4096
@@ -80,7 +81,9 @@ ngx_http_unit_auth(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
             return NGX_DECLINED;
         }
 
-        if (ngx_http_unit_sha256(&ctx->bearer, 1, 1, ctx->key) != NGX_OK) {
+        if (ngx_http_unit_memo_key(r->connection, &ctx->bearer, ctx->key)
+            != NGX_OK)
+        {
             return NGX_ERROR;
         }
     }
