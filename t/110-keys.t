@@ -196,12 +196,9 @@ my $t = UnitGateway->new(workers => 2, env => $clock->env,
 	partners => {app => {jwks => undef, jwks_request => '/_jwks_app'}}, server => <<'EOT');
         location = /_jwks_app {
             proxy_pass http://%%PORT_IDP%%/keys?set=app;
-            include "%%DIR%%/broker.conf";
+            include "%%ROOT%%/conf/unit_broker.conf";
         }
 EOT
-my $broker = UnitGateway::slurp($t->root . '/conf/unit_broker.conf');
-$broker =~ s/(proxy_read_timeout) 5s/$1 1s/ or die 'no proxy_read_timeout';
-$t->write_file('broker.conf', $broker);
 my $conf = $t->read_file('nginx.conf');
 my $address = $idp->address;
 $conf =~ s{http://\d+/keys}{http://$address/keys} or die 'no proxy_pass';
@@ -284,7 +281,7 @@ my @useless = (
 	['half a set', sub { $_[0]->end("HTTP/1.1 200 OK\r\nContent-Length: 2000\r\n\r\n" . substr $other, 0, 300) }],
 	['garbage', sub { $_[0]->end("\x16\x03\x01 this is no HTTP\r\n\r\n") }], ['an end', sub { $_[0]->close }], ['a reset', sub { $_[0]->abort }],
 	['compressed', sub { $_[0]->answer(200, "\x1f\x8b\x08\x00\x00", 'Content-Encoding' => 'gzip') }],
-	['silence', sub { 1 }],
+	['silence', sub { $clock->advance(6) }],
 );
 
 $clock->advance(481);
@@ -314,7 +311,8 @@ for my $bad (@useless) {
 	ok(!defined $r[0]->header('WWW-Authenticate'), "without a set, $name: no word about the token");
 	$_->close for @client;
 	is(ask($token)->status, 503, "without a set, $name: and for the next one");
-	$idp->quiet(0) or fail("without a set, $name: no other call at once");
+	# a leap of the clock ends leases, too: another worker may have asked
+	$idp->quiet(0) or $name eq 'silence' or fail("without a set, $name: no other call at once");
 }
 $clock->advance(6);
 @waiting = sent($token);
