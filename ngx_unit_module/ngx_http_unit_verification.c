@@ -5,6 +5,7 @@
  */
 
 
+#include "ngx_http_unit_budget.h"
 #include "ngx_http_unit_limit.h"
 #include "ngx_http_unit_two_factor.h"
 
@@ -112,7 +113,7 @@ ngx_http_unit_verification_begin(ngx_http_request_t *r,
 
     *code = NGX_HTTP_UNIT_TWO_FACTOR_LIMITED;
 
-    if (ctx->ulcf->limits) {
+    if (ctx->ulcf->limits != NGX_HTTP_UNIT_LIMITS_OFF) {
         rc = ngx_http_unit_limit_start(ctx->umcf->shm, &ctx->customer,
                                        r->connection->sockaddr,
                                        &ctx->retry_after);
@@ -128,7 +129,7 @@ ngx_http_unit_verification_begin(ngx_http_request_t *r,
         return NGX_OK;
     }
 
-    if (ctx->ulcf->limits) {
+    if (ctx->ulcf->limits != NGX_HTTP_UNIT_LIMITS_OFF) {
         ngx_http_unit_limit_undo(ctx->umcf->shm, &ctx->customer,
                                  r->connection->sockaddr);
     }
@@ -156,7 +157,7 @@ ngx_http_unit_verification_undo(ngx_http_unit_two_factor_t *tf,
 
     ngx_http_unit_handle_drop(ctx->umcf->shm, tf->owner, tf->reserved);
 
-    if (ctx->ulcf->limits) {
+    if (ctx->ulcf->limits != NGX_HTTP_UNIT_LIMITS_OFF) {
         ngx_http_unit_limit_undo(ctx->umcf->shm, &ctx->customer,
                                address ? ctx->request->connection->sockaddr
                                        : NULL);

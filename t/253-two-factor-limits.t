@@ -148,6 +148,40 @@ $clock->advance(601);
 is_deeply(count(starts('203.0.113.1', map { somebody() } 1 .. 61)), {'201 ' => 60, '429 two_factor_limited' => 1}, 'ten minutes later sixty again');
 $limited->stop;
 
+# -- when Unit's budget is used up ------------------------------------------------------------------------
+
+$clock = UnitGateway::Clock->new;
+my $poor = UnitGateway->new(
+	workers => 2, env => $clock->env, http => 'unit_limits on;',
+	limits => 'unit_budget 6r/m burst=6 reserve=0%; unit_limit customer rate=6r/m burst=6;',
+)->start;
+my @bob = (as => 'bob');
+is(refused(begin($poor, \@bob)), '201 ', 'a start');
+$handle = begin($poor, \@bob)->json->{data}{attributes}{verificationToken};
+my $code = $poor->sandbox->otp('10002')->{code};
+my @try = (scope => 'cards-write', verificationToken => $handle, verificationCode => $code);
+$mark = $poor->sandbox->mark;
+is($poor->get($_, as => 'alice')->status, 200, 'others use up what is left') for '/accounts', '/cards';
+$mark = $poor->sandbox->mark;
+$r = begin($poor, \@bob);
+like($r->header('RateLimit'), qr/\A"customer";r=[1-9]/, 'the caller itself has some');
+is(refused($r), '429 rate_limited', 'no calls are left: not started');
+is(refused(finish($poor, \@bob, @try)), '429 rate_limited', 'and no code is tried');
+is(scalar $poor->sandbox->journal($mark), 0, 'Unit is not asked');
+$clock->advance(61);
+is(refused(finish($poor, \@bob, @try)), '201 ', 'which is good later');
+$clock->advance(61);
+is(refused(begin($poor, \@bob)), '201 ', 'what did not start was not counted');
+$clock->advance(61);
+is(refused(begin($poor, \@bob)), '429 two_factor_limited', 'what did was');
+$poor->configure(http => 'unit_limits dry_run;');
+ok($poor->reload, 'limits that only tell');
+is(refused(begin($poor, \@bob)), '429 two_factor_limited', 'do not let more messages out');
+$poor->configure(http => 'unit_limits off;');
+ok($poor->reload, 'no limits');
+is(refused(begin($poor, \@bob)), '201 ', 'do');
+$poor->stop;
+
 # -- a full zone refuses and forgets nothing ---------------------------------------------------------------------
 
 my $full = UnitGateway->new(workers => 2, limits => 'dry_run', zone => '128k', http => $realip)->start;
