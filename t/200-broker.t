@@ -327,13 +327,13 @@ is($client->response->status, 200, 'and the request is served');
 # a refresh that fails, here by an answer that is too large, is not tried again
 # by each request
 ($what, $call) = used($client = $slow->connect, '/cards');
-$call->token(token => 'v2.public.cards', expiresIn => 2);
+$call->token(token => 'v2.public.cards', expiresIn => 5);
 $born = now();
 $up->call->answer(200, '{"data":[]}');
 $client->response;
-select undef, undef, undef, 0.05 while now() - $born < 1.63;
+select undef, undef, undef, 0.05 while now() - $born < 4.1;
 my ($tries, $gets) = (0, 0);
-while (now() - $born < 1.75) {
+while (now() - $born < 4.4) {
 	$client = $slow->connect;
 	$client->send($slow->bytes(GET => '/cards', as => 'alice'));
 	while (my $c = $up->call(timeout => 0.01)) {
@@ -343,7 +343,7 @@ while (now() - $born < 1.75) {
 	}
 	is($client->response->status, 200, 'served while Unit makes no tokens') if $gets < 3;
 }
-cmp_ok($gets, '>', 3, 'many requests');
+cmp_ok($gets, '>', 2, 'several requests');
 is($tries, 1, 'one try');
 
 $slow->done;
