@@ -49,7 +49,7 @@ is((grep { $_->status == 429 && ($_->header('Retry-After') // '') !~ /\A[1-9]\d?
 for (1 .. 11) {
 	$clock->advance(5);
 	$sandbox->advance(5);
-	push @r, storm(60, @who[0 .. 39]);
+	push @r, storm(75, @who[0 .. 39]);
 }
 %n = %{count(@r)};
 cmp_ok(calls($t), '<=', 1000, 'Unit has got ' . calls($t) . ' calls in this minute, tokens among them');
