@@ -36,7 +36,6 @@ static ngx_int_t ngx_http_unit_budget_wait(ngx_http_request_t *r,
     ngx_http_unit_ctx_t *ctx, ngx_msec_t wait);
 static void ngx_http_unit_budget_wait_handler(ngx_event_t *ev);
 static void ngx_http_unit_budget_wait_cleanup(void *data);
-static void ngx_http_unit_budget_degraded(ngx_http_unit_ctx_t *ctx);
 
 
 ngx_int_t
@@ -367,7 +366,7 @@ ngx_http_unit_budget_wait_cleanup(void *data)
 }
 
 
-static void
+void
 ngx_http_unit_budget_degraded(ngx_http_unit_ctx_t *ctx)
 {
     static ngx_msec_t  last;

@@ -75,6 +75,7 @@ ngx_http_unit_budget_failed(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
     const char *kind, ngx_uint_t count)
 {
     u_char                          key[NGX_HTTP_UNIT_SHM_KEY_LEN];
+    ngx_uint_t                      full;
     ngx_msec_t                      wait;
     ngx_http_unit_shm_t            *shm;
     ngx_http_unit_budget_ctx_t     *bc;
@@ -94,10 +95,14 @@ ngx_http_unit_budget_failed(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
         return 0;
     }
 
-    wait = ngx_http_unit_budget_failure(ctx->umcf, key, count, &report);
+    wait = ngx_http_unit_budget_failure(ctx->umcf, key, count, &report, &full);
 
     if (wait == 0) {
         return 0;
+    }
+
+    if (full) {
+        ngx_http_unit_budget_degraded(ctx);
     }
 
     bc->refused = report.window;

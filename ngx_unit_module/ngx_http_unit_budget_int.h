@@ -41,6 +41,9 @@ typedef struct {
 } ngx_http_unit_budget_call_t;
 
 
+/* Tell the log, now and then, that the zone is full. */
+void ngx_http_unit_budget_degraded(ngx_http_unit_ctx_t *ctx);
+
 /* Check all limits of a call and, if it passes, count it for all of them. */
 void ngx_http_unit_budget_admit(ngx_http_unit_budget_call_t *call);
 
@@ -57,13 +60,14 @@ void ngx_http_unit_budget_refund(ngx_http_unit_main_conf_t *umcf,
  *
  *   key      of the address and the kind of failure
  *   count    0: only look
- *   reports  one of the caller's
+ *   report   out, when it is refused
+ *   full     out: 1 when it is refused because it cannot be counted
  *
  * Returns 0, or the ms until there may be another one.
  */
 ngx_msec_t ngx_http_unit_budget_failure(ngx_http_unit_main_conf_t *umcf,
     const u_char *key, ngx_uint_t count,
-    ngx_http_unit_budget_report_t *report);
+    ngx_http_unit_budget_report_t *report, ngx_uint_t *full);
 
 
 #endif /* _NGX_HTTP_UNIT_BUDGET_INT_H_INCLUDED_ */

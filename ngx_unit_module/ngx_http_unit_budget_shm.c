@@ -410,7 +410,7 @@ ngx_http_unit_budget_refund(ngx_http_unit_main_conf_t *umcf,
 ngx_msec_t
 ngx_http_unit_budget_failure(ngx_http_unit_main_conf_t *umcf,
     const u_char *key, ngx_uint_t count,
-    ngx_http_unit_budget_report_t *report)
+    ngx_http_unit_budget_report_t *report, ngx_uint_t *full)
 {
     ngx_http_unit_shm_t          *shm;
     ngx_http_unit_shm_node_t     *node;
@@ -442,6 +442,8 @@ ngx_http_unit_budget_failure(ngx_http_unit_main_conf_t *umcf,
                                  .windows[0];
         }
     }
+
+    *full = call.degraded;
 
     if (call.wait) {
         shm->sh->budget.refused[NGX_HTTP_UNIT_SHM_LIMIT_ADDRESS]++;

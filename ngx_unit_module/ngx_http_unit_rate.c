@@ -19,6 +19,9 @@
  */
 #define NGX_HTTP_UNIT_RATE_DEBT  2
 
+/* ms that the clock of a busy worker may be behind: less is no pause */
+#define NGX_HTTP_UNIT_RATE_BEHIND  250
+
 
 static void ngx_http_unit_rate_full(ngx_http_unit_rate_t *rate);
 static uint64_t ngx_http_unit_rate_rest(
@@ -142,15 +145,14 @@ ngx_http_unit_rate_wait(const ngx_http_unit_rate_state_t *state,
     ngx_msec_int_t  paused;
 
     need = state->used + NGX_HTTP_UNIT_RATE_ONE + floor;
+    paused = (ngx_msec_int_t) (state->last - now);
 
     if (need <= rate->cap) {
-        return 0;
+        return (paused > NGX_HTTP_UNIT_RATE_BEHIND) ? (ngx_msec_t) paused : 0;
     }
 
     need = (need - rate->cap + rate->fill - 1) / rate->fill;
     wait = (ngx_msec_t) ngx_min(need, 0x3fffffff);
-
-    paused = (ngx_msec_int_t) (state->last - now);
 
     return (paused > 0) ? wait + (ngx_msec_t) paused : wait;
 }
@@ -232,9 +234,12 @@ ngx_http_unit_rate_pause(ngx_http_unit_rate_state_t *state,
         state->last = until;
     }
 
-    /* what waits now does not come at once then, but one after the other */
+    /*
+     * What waits now does not come at once then, but one after the other; that
+     * for which the reserve is may
+     */
 
-    state->used = ngx_max(state->used, rate->cap);
+    state->used = ngx_max(state->used, rate->cap - rate->floor);
 }
 
 

@@ -111,8 +111,8 @@ ngx_msec_t ngx_http_unit_rate_reset(const ngx_http_unit_rate_state_t *state,
     const ngx_http_unit_rate_t *rate, ngx_msec_t now);
 
 /*
- * Nothing comes back for so many ms, and then as if all had been used.  Never
- * shortens a pause.
+ * Nothing passes for so many ms, and then as if all but the reserve had been
+ * used.  Never shortens a pause.
  */
 void ngx_http_unit_rate_pause(ngx_http_unit_rate_state_t *state,
     const ngx_http_unit_rate_t *rate, ngx_msec_t now, ngx_msec_t pause);

@@ -245,25 +245,29 @@ test_states(void)
     ngx_http_unit_rate_give(&state, 0);
     is(ngx_http_unit_rate_left(&state, &rate, rate.floor), 1, "given back");
 
-    /* paused: nothing comes back, nothing is given back */
+    /* paused: nothing passes, nothing comes back, nothing is given back */
 
     ngx_http_unit_rate_pause(&state, &rate, 0, 2000);
-    is(ngx_http_unit_rate_wait(&state, &rate, 0, 0), 2101, "paused");
+    is(ngx_http_unit_rate_wait(&state, &rate, rate.floor, 0), 2101, "paused");
+    is(ngx_http_unit_rate_wait(&state, &rate, 0, 0), 2000,
+       "what moves funds, too");
 
     ngx_http_unit_rate_give(&state, 1000);
     ngx_http_unit_rate_drain(&state, &rate, 1000);
-    is(ngx_http_unit_rate_wait(&state, &rate, 0, 1000), 1101, "still");
+    is(ngx_http_unit_rate_wait(&state, &rate, rate.floor, 1000), 1101,
+       "still");
+    is(ngx_http_unit_rate_wait(&state, &rate, 0, 1000), 1000, "for all");
 
     ngx_http_unit_rate_pause(&state, &rate, 1000, 100);
-    is(ngx_http_unit_rate_wait(&state, &rate, 0, 1000), 1101,
+    is(ngx_http_unit_rate_wait(&state, &rate, 0, 1000), 1000,
        "a shorter pause does not shorten it");
 
     ngx_http_unit_rate_drain(&state, &rate, 2150);
-    is(ngx_http_unit_rate_left(&state, &rate, 0), 1,
+    is(ngx_http_unit_rate_left(&state, &rate, rate.floor), 1,
        "one after the other then");
 
     ngx_http_unit_rate_pause(&state, &rate, 3000, 100000000);
-    is(ngx_http_unit_rate_wait(&state, &rate, 0, 3000), 300101,
+    is(ngx_http_unit_rate_wait(&state, &rate, rate.floor, 3000), 300101,
        "five minutes at most");
 
     /* a debt is paid back, but not for ever */
