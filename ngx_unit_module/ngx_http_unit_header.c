@@ -14,6 +14,8 @@ typedef struct {
 } ngx_http_unit_header_name_t;
 
 
+static void ngx_http_unit_header_type(ngx_http_unit_ctx_t *ctx,
+    ngx_table_elt_t *h);
 static ngx_uint_t ngx_http_unit_header_allowed(ngx_http_unit_loc_conf_t *ulcf,
     ngx_table_elt_t *h);
 static ngx_uint_t ngx_http_unit_header_hop(ngx_http_request_t *r,
@@ -61,6 +63,12 @@ static ngx_str_t  ngx_http_unit_header_never[] = {
     ngx_string("x-http-method-override"),
     ngx_string("x-method-override"),
     ngx_string("unit-customer"),
+    ngx_string("idempotency-key"),
+    ngx_string("forwarded"),
+    ngx_string("x-forwarded-for"),
+    ngx_string("x-forwarded-host"),
+    ngx_string("x-forwarded-proto"),
+    ngx_string("x-real-ip"),
     ngx_null_string
 };
 
@@ -296,6 +304,10 @@ ngx_http_unit_header_forward(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx)
         }
 
         *to = h[i];
+
+        if (ctx->json && &h[i] == r->headers_in.content_type) {
+            ngx_http_unit_header_type(ctx, to);
+        }
     }
 
     to = ngx_list_push(&list);
@@ -329,6 +341,25 @@ ngx_http_unit_header_forward(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx)
     r->headers_in.passwd.len = 0;
 
     return ngx_http_unit_header_uri(r, ctx);
+}
+
+
+/*
+ * Bodies that policy reads may be called application/json; Unit answers 415 to
+ * that unless the operation takes it
+ */
+
+static void
+ngx_http_unit_header_type(ngx_http_unit_ctx_t *ctx, ngx_table_elt_t *h)
+{
+    if (!ctx->operation->plain_json
+        && h->value.len >= sizeof("application/json") - 1
+        && ngx_strncasecmp(h->value.data, (u_char *) "application/json",
+                           sizeof("application/json") - 1)
+           == 0)
+    {
+        ngx_str_set(&h->value, "application/vnd.api+json");
+    }
 }
 
 

@@ -94,6 +94,8 @@ typedef struct {
                                                       customers with the org
                                                       token */
     unsigned                        body:1;        /* has a body match */
+    unsigned                        plain_json:1;  /* takes application/json,
+                                                      too */
     void                           *match;         /* private: conditions */
     void                           *step_up;       /* private: watches whose
                                                       presence needs 2FA */

@@ -562,6 +562,12 @@ ngx_http_unit_policy_member_note(ngx_http_unit_policy_load_t *ctx,
                                              "\"%s\" is no array of strings",
                                              member);
         }
+
+        if (ngx_strcmp(member, "content_types") == 0
+            && ngx_strcmp(json_string_value(item), "application/json") == 0)
+        {
+            op->plain_json = 1;
+        }
     }
 
     return NGX_OK;

@@ -139,7 +139,11 @@ my $text = $json->encode($patch);
 for my $type ('application/vnd.api+json', 'application/json', 'Application/JSON', 'application/vnd.api+json; charset=utf-8', 'application/json ;charset=utf-8',
 	'application/vnd.api+json; ext="x"')
 {
-	my ($r) = passed("type $type", 'PATCH', '/customers/10001', type => $type, body => $text);
+	my ($r, $to) = passed("type $type", 'PATCH', '/customers/10001', type => $type, body => $text);
+
+	# Unit answers 415 to application/json
+	is($r->status, 200, "type $type: Unit takes it");
+	is($to->{headers}{'content-type'}, $type =~ m{^application/json}i ? 'application/vnd.api+json' : $type, "type $type: as Unit calls it");
 }
 refused("type $_", MEDIA, 'PATCH', '/customers/10001', type => $_, body => $text) for 'text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data; boundary=x',
 	'application/vnd.api+jsonx', 'application/jsonp', 'application/vnd.api', '*/*', 'application/*', 'application/json, text/plain', 'text/plain; application/json', 'json', '';
