@@ -11,6 +11,7 @@
 #include "ngx_http_unit.h"
 #include "ngx_http_unit_budget.h"
 #include "ngx_http_unit_idem.h"
+#include "ngx_http_unit_scrub.h"
 
 
 static ngx_int_t ngx_http_unit_header_filter(ngx_http_request_t *r);
@@ -78,9 +79,10 @@ static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
 static ngx_int_t
 ngx_http_unit_header_filter(ngx_http_request_t *r)
 {
-    ngx_int_t             rc;
-    ngx_str_t             value;
-    ngx_http_unit_ctx_t  *ctx;
+    ngx_int_t                  rc;
+    ngx_str_t                  value;
+    ngx_http_unit_ctx_t       *ctx;
+    ngx_http_unit_loc_conf_t  *ulcf;
 
     if (r != r->main) {
         return ngx_http_next_header_filter(r);
@@ -92,9 +94,18 @@ ngx_http_unit_header_filter(ngx_http_request_t *r)
         return ngx_http_next_header_filter(r);
     }
 
+    ulcf = ngx_http_get_module_loc_conf(r, ngx_http_unit_module);
+
+    ngx_http_unit_scrub(r, ctx);
+
     if (!ctx->answered) {
         ngx_http_unit_header_filter_clean(r, ctx);
-        ngx_http_unit_idem_header(r, ctx);
+
+        /* that of an error page's location is not kept */
+
+        if (ulcf->enable) {
+            ngx_http_unit_idem_header(r, ctx);
+        }
     }
 
     /* answers about somebody's money belong into no cache */

@@ -222,6 +222,7 @@ struct ngx_http_unit_ctx_s {
     ngx_http_unit_code_e            decision;
     ngx_uint_t                      allow;     /* methods, for 405 */
     ngx_uint_t                      method;    /* of the client's request */
+    ngx_uint_t                      uri_changes; /* left, in the request */
     ngx_str_t                       method_name;
     ngx_uint_t                      token_status;
     ngx_str_t                       query;     /* as sent upstream */
@@ -241,6 +242,7 @@ struct ngx_http_unit_ctx_s {
     unsigned                        answered:1;  /* by us, not by Unit */
     unsigned                        pinned:1;  /* filter[userId] was added */
     unsigned                        looked_up:1;
+    unsigned                        scrubbed:1;  /* at its end */
 
     u_char                          id[32];
     u_char                          claims[NGX_HTTP_UNIT_CLAIMS_MAX];

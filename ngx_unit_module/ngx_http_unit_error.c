@@ -96,6 +96,21 @@ ngx_http_unit_error(ngx_http_request_t *r, ngx_http_unit_code_e code,
 
 
 ngx_int_t
+ngx_http_unit_error_redirected(ngx_http_request_t *r)
+{
+    /* an error page that leads into the gateway is as good as our own */
+
+    if (r->err_status) {
+        ngx_http_finalize_request(r, ngx_http_unit_error_handler(r));
+        return NGX_DONE;
+    }
+
+    return ngx_http_unit_error(r, NGX_HTTP_UNIT_OPERATION_NOT_ALLOWED,
+                               "redirected");
+}
+
+
+ngx_int_t
 ngx_http_unit_answer(ngx_http_request_t *r, ngx_uint_t status,
     ngx_str_t *body)
 {

@@ -27,6 +27,13 @@ ngx_int_t ngx_http_unit_error(ngx_http_request_t *r,
     ngx_http_unit_code_e code, const char *reason);
 
 /*
+ * Refuse a main request that an internal redirect of the configuration has led
+ * into the gateway, after it had been there: with the error that an error_page
+ * was meant for, or because it may not.  Always NGX_DONE.
+ */
+ngx_int_t ngx_http_unit_error_redirected(ngx_http_request_t *r);
+
+/*
  * Send a JSON document of our own (a success).
  *
  *   status  200, 201; 204 sends no body

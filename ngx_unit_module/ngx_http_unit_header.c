@@ -6,6 +6,7 @@
 
 #include "ngx_http_unit_conf.h"
 #include "ngx_http_unit_header.h"
+#include "ngx_http_unit_scrub.h"
 
 
 typedef struct {
@@ -326,6 +327,10 @@ ngx_http_unit_header_forward(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx)
     *to = ngx_http_unit_header_authorization;
     to->value = ctx->token;
 
+    if (ngx_http_unit_scrub_add(r, ctx) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     ctx->authorization = to;
 
     /* the list points into itself, so it is moved with care */
@@ -461,6 +466,14 @@ ngx_http_unit_header_uri(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx)
     r->uri = ctx->uri.path;
     r->valid_unparsed_uri = 0;
 
+    if (ctx->attempts) {
+
+        /* once more: whatever else has touched it meanwhile */
+
+        r->args = ctx->query;
+        return NGX_OK;
+    }
+
     if (!ctx->verdict.pin_user || ctx->pinned) {
         ctx->query = r->args;
         return NGX_OK;
@@ -505,20 +518,4 @@ ngx_http_unit_header_init(ngx_table_elt_t *h, const char *key,
     h->key.len = ngx_strlen(key);
     h->lowcase_key = (u_char *) lowcase;
     h->hash = ngx_hash_key(h->lowcase_key, h->key.len);
-}
-
-
-void
-ngx_http_unit_header_scrub(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx)
-{
-    if (ctx->authorization == NULL) {
-        return;
-    }
-
-    /* it is the last element of the last part */
-
-    r->headers_in.headers.last->nelts--;
-    r->headers_in.authorization = NULL;
-
-    ctx->authorization = NULL;
 }

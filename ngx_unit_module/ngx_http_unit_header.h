@@ -56,12 +56,5 @@ ngx_int_t ngx_http_unit_header_single(ngx_http_request_t *r,
 ngx_int_t ngx_http_unit_header_forward(ngx_http_request_t *r,
     ngx_http_unit_ctx_t *ctx);
 
-/*
- * Take the Unit token out of the headers again: the request was redirected to
- * where the gateway is off.
- */
-void ngx_http_unit_header_scrub(ngx_http_request_t *r,
-    ngx_http_unit_ctx_t *ctx);
-
 
 #endif /* _NGX_HTTP_UNIT_HEADER_H_INCLUDED_ */

@@ -469,6 +469,10 @@ ngx_http_unit_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         return NGX_CONF_OK;
     }
 
+    if (ngx_http_unit_upstream_check(cf) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
     conf->headers = ngx_http_unit_header_list(cf, conf->pass_headers);
     if (conf->headers == NULL) {
         return NGX_CONF_ERROR;

@@ -17,6 +17,7 @@
 #include "ngx_http_unit_idem.h"
 #include "ngx_http_unit_phase.h"
 #include "ngx_http_unit_retry.h"
+#include "ngx_http_unit_scrub.h"
 #include "ngx_http_unit_token.h"
 #include "ngx_http_unit_two_factor.h"
 
@@ -90,7 +91,7 @@ ngx_http_unit_phase_handler(ngx_http_request_t *r)
     ngx_http_unit_loc_conf_t  *ulcf;
 
     if (r != r->main) {
-        return NGX_DECLINED;
+        return ngx_http_unit_scrub_subrequest(r);
     }
 
     ulcf = ngx_http_get_module_loc_conf(r, ngx_http_unit_module);
@@ -103,7 +104,7 @@ ngx_http_unit_phase_handler(ngx_http_request_t *r)
             ctx = ngx_http_unit_get_ctx(r);
 
             if (ctx) {
-                ngx_http_unit_header_scrub(r, ctx);
+                ngx_http_unit_scrub(r, ctx);
             }
         }
 
@@ -124,7 +125,16 @@ ngx_http_unit_phase_handler(ngx_http_request_t *r)
         if (rc != NGX_OK) {
             return rc;
         }
+
+    } else if (ctx->step != NGX_HTTP_UNIT_STEP_START
+               && ctx->uri_changes != r->uri_changes)
+    {
+        /* an error in between, of the body, say: nobody waits for it now */
+
+        return ngx_http_unit_error_redirected(r);
     }
+
+    ctx->uri_changes = r->uri_changes;
 
     while (ctx->step < NGX_HTTP_UNIT_STEP_DONE) {
 
@@ -175,8 +185,7 @@ ngx_http_unit_phase_resume(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx)
          * was authorised was another request
          */
 
-        return ngx_http_unit_error(r, NGX_HTTP_UNIT_OPERATION_NOT_ALLOWED,
-                                   "redirected");
+        return ngx_http_unit_error_redirected(r);
     }
 
     /* the core's redirect has made a GET of it */

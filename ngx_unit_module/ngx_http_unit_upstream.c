@@ -16,6 +16,8 @@ static ngx_int_t ngx_http_unit_upstream_init_peer(ngx_http_request_t *r,
     ngx_http_upstream_srv_conf_t *us);
 static ngx_http_unit_upstream_t *ngx_http_unit_upstream_get(
     ngx_http_request_t *r);
+static ngx_int_t ngx_http_unit_upstream_permitted(ngx_http_request_t *r);
+static ngx_int_t ngx_http_unit_upstream_uncached(ngx_http_request_t *r);
 static ngx_int_t ngx_http_unit_upstream_conf(ngx_http_request_t *r,
     ngx_http_unit_upstream_t *hu);
 static ngx_int_t ngx_http_unit_upstream_process_header(ngx_http_request_t *r);
@@ -26,6 +28,51 @@ static ngx_int_t ngx_http_unit_upstream_again(ngx_http_request_t *r);
 static ngx_str_t ngx_http_unit_upstream_retry_after(ngx_http_upstream_t *u);
 static ngx_int_t ngx_http_unit_upstream_redirect(ngx_http_request_t *r,
     ngx_http_unit_ctx_t *ctx);
+
+
+extern ngx_module_t  ngx_http_proxy_module;
+
+
+ngx_int_t
+ngx_http_unit_upstream_check(ngx_conf_t *cf)
+{
+    const char                *what;
+    ngx_http_core_loc_conf_t  *clcf;
+    ngx_http_upstream_conf_t  *conf;
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    /* the first member of proxy's own configuration, as of all such modules */
+
+    conf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_proxy_module);
+
+    what = NULL;
+
+    if (clcf->handler && conf->upstream == NULL) {
+        what = "needs \"proxy_pass\" without variables";
+    }
+
+    if (conf->store > 0) {
+        what = "and \"proxy_store\" cannot go together";
+    }
+
+#if (NGX_HTTP_CACHE)
+
+    if (conf->cache > 0) {
+        what = "and \"proxy_cache\" cannot go together";
+    }
+
+#endif
+
+    if (what) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"unit_gateway\" %s, in location \"%V\"", what,
+                           &clcf->name);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
 
 
 ngx_int_t
@@ -92,7 +139,9 @@ ngx_http_unit_upstream_init_peer(ngx_http_request_t *r,
         return NGX_OK;
     }
 
-    if (ngx_http_unit_upstream_conf(r, hu) != NGX_OK) {
+    if (ngx_http_unit_upstream_permitted(r) != NGX_OK
+        || ngx_http_unit_upstream_conf(r, hu) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
@@ -129,8 +178,9 @@ ngx_http_unit_upstream_init_peer(ngx_http_request_t *r,
 static ngx_http_unit_upstream_t *
 ngx_http_unit_upstream_get(ngx_http_request_t *r)
 {
-    ngx_http_unit_ctx_t    *ctx;
-    ngx_http_unit_fetch_t  *fetch;
+    ngx_http_unit_ctx_t       *ctx;
+    ngx_http_unit_fetch_t     *fetch;
+    ngx_http_unit_loc_conf_t  *ulcf;
 
     if (r != r->main) {
         fetch = ngx_http_get_module_ctx(r, ngx_http_unit_module);
@@ -138,12 +188,88 @@ ngx_http_unit_upstream_get(ngx_http_request_t *r)
     }
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_unit_module);
+    ulcf = ngx_http_get_module_loc_conf(r, ngx_http_unit_module);
 
-    if (ctx == NULL || ctx->step != NGX_HTTP_UNIT_STEP_DONE) {
+    /* an error page may come from an upstream, too: it is not Unit */
+
+    if (ctx == NULL || ctx->step != NGX_HTTP_UNIT_STEP_DONE || !ulcf->enable) {
         return NULL;
     }
 
     return &ctx->upstream;
+}
+
+
+/*
+ * The last look before anything is sent: a proxy_pass with a URI, or whatever
+ * else there may be, must not make another request of what was authorised.
+ */
+
+static ngx_int_t
+ngx_http_unit_upstream_permitted(ngx_http_request_t *r)
+{
+    size_t                  len;
+    ngx_str_t              *uri, *path, *query;
+    ngx_http_unit_ctx_t    *ctx;
+    ngx_http_unit_fetch_t  *fetch;
+
+    if (r != r->main) {
+        fetch = ngx_http_get_module_ctx(r, ngx_http_unit_module);
+
+        return fetch->authorization.len ? ngx_http_unit_upstream_uncached(r)
+                                        : NGX_OK;
+    }
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_unit_module);
+
+    uri = &r->upstream->uri;
+    path = &ctx->uri.path;
+    query = &ctx->query;
+
+    len = path->len + (query->len ? 1 + query->len : 0);
+
+    if (uri->len == len
+        && ngx_memcmp(uri->data, path->data, path->len) == 0
+        && (query->len == 0
+            || (uri->data[path->len] == '?'
+                && ngx_memcmp(uri->data + path->len + 1, query->data,
+                              query->len)
+                   == 0)))
+    {
+        return NGX_OK;
+    }
+
+    ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                  "unit: \"proxy_pass\" would send another URI than was "
+                  "authorised, id: %V", &ctx->request_id);
+
+    return NGX_ERROR;
+}
+
+
+/* what comes back may be a token; a key set may be kept as one likes */
+
+static ngx_int_t
+ngx_http_unit_upstream_uncached(ngx_http_request_t *r)
+{
+    ngx_http_upstream_conf_t  *conf;
+
+    conf = r->upstream->conf;
+
+    if (conf->store == 0
+#if (NGX_HTTP_CACHE)
+        && conf->cache == 0
+#endif
+       )
+    {
+        return NGX_OK;
+    }
+
+    ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                  "unit: the location of \"unit_org_token_request\" must "
+                  "neither cache nor store");
+
+    return NGX_ERROR;
 }
 
 

@@ -46,5 +46,15 @@ typedef struct {
  */
 ngx_int_t ngx_http_unit_upstream_init(ngx_conf_t *cf);
 
+/*
+ * Refuse what cannot go together with unit_gateway in one location: caches,
+ * whose keys know nothing of customers, and a proxy_pass with variables, whose
+ * upstreams need not be among those that are wrapped.  To be called when the
+ * location is merged.
+ *
+ * NGX_OK, or NGX_ERROR after logging through cf
+ */
+ngx_int_t ngx_http_unit_upstream_check(ngx_conf_t *cf);
+
 
 #endif /* _NGX_HTTP_UNIT_UPSTREAM_H_INCLUDED_ */
