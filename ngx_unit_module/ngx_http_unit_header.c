@@ -17,10 +17,10 @@ typedef struct {
 
 static void ngx_http_unit_header_type(ngx_http_unit_ctx_t *ctx,
     ngx_table_elt_t *h);
-static ngx_uint_t ngx_http_unit_header_allowed(ngx_http_unit_loc_conf_t *ulcf,
-    ngx_table_elt_t *h);
-static ngx_uint_t ngx_http_unit_header_hop(ngx_http_request_t *r,
-    ngx_table_elt_t *h);
+static ngx_int_t ngx_http_unit_header_allowed(ngx_http_unit_loc_conf_t *ulcf,
+    ngx_uint_t hash, u_char *name, size_t len);
+static ngx_int_t ngx_http_unit_header_hops(ngx_http_request_t *r,
+    ngx_http_unit_loc_conf_t *ulcf, u_char **hops);
 static ngx_int_t ngx_http_unit_header_uri(ngx_http_request_t *r,
     ngx_http_unit_ctx_t *ctx);
 static void ngx_http_unit_header_init(ngx_table_elt_t *h, const char *key,
@@ -261,6 +261,8 @@ ngx_http_unit_header_single(ngx_http_request_t *r, const char *lowcase,
 ngx_int_t
 ngx_http_unit_header_forward(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx)
 {
+    u_char           *hops;
+    ngx_int_t         n;
     ngx_uint_t        i;
     ngx_list_t        list;
     ngx_list_part_t  *part;
@@ -274,7 +276,10 @@ ngx_http_unit_header_forward(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx)
         return ngx_http_unit_header_uri(r, ctx);
     }
 
-    if (ngx_list_init(&list, r->pool, 12, sizeof(ngx_table_elt_t)) != NGX_OK) {
+    if (ngx_http_unit_header_hops(r, ctx->ulcf, &hops) != NGX_OK
+        || ngx_list_init(&list, r->pool, 12, sizeof(ngx_table_elt_t))
+           != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
@@ -293,9 +298,10 @@ ngx_http_unit_header_forward(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx)
             i = 0;
         }
 
-        if (!ngx_http_unit_header_allowed(ctx->ulcf, &h[i])
-            || ngx_http_unit_header_hop(r, &h[i]))
-        {
+        n = ngx_http_unit_header_allowed(ctx->ulcf, h[i].hash,
+                                         h[i].lowcase_key, h[i].key.len);
+
+        if (n < 0 || (hops && hops[n])) {
             continue;
         }
 
@@ -368,9 +374,11 @@ ngx_http_unit_header_type(ngx_http_unit_ctx_t *ctx, ngx_table_elt_t *h)
 }
 
 
-static ngx_uint_t
-ngx_http_unit_header_allowed(ngx_http_unit_loc_conf_t *ulcf,
-    ngx_table_elt_t *h)
+/* the index in the location's allow-list of a name in any case, or -1 */
+
+static ngx_int_t
+ngx_http_unit_header_allowed(ngx_http_unit_loc_conf_t *ulcf, ngx_uint_t hash,
+    u_char *name, size_t len)
 {
     ngx_uint_t                    i;
     ngx_http_unit_header_name_t  *hn;
@@ -379,27 +387,34 @@ ngx_http_unit_header_allowed(ngx_http_unit_loc_conf_t *ulcf,
 
     for (i = 0; i < ulcf->headers->nelts; i++) {
 
-        if (hn[i].hash == h->hash
-            && hn[i].lowcase.len == h->key.len
-            && ngx_memcmp(hn[i].lowcase.data, h->lowcase_key, h->key.len) == 0)
+        if (hn[i].hash == hash
+            && hn[i].lowcase.len == len
+            && ngx_strncasecmp(hn[i].lowcase.data, name, len) == 0)
         {
-            return 1;
+            return (ngx_int_t) i;
         }
     }
 
-    return 0;
+    return -1;
 }
 
 
-/* is it named in Connection, hence for this hop only (RFC 9110 7.6.1) */
+/*
+ * Which of the allowed names are in Connection, hence for this hop only (RFC
+ * 9110 7.6.1): a byte for each in *hops, or NULL when none is.
+ */
 
-static ngx_uint_t
-ngx_http_unit_header_hop(ngx_http_request_t *r, ngx_table_elt_t *h)
+static ngx_int_t
+ngx_http_unit_header_hops(ngx_http_request_t *r,
+    ngx_http_unit_loc_conf_t *ulcf, u_char **hops)
 {
     u_char           *p, *last, *token;
-    ngx_uint_t        i;
+    ngx_int_t         n;
+    ngx_uint_t        i, hash;
     ngx_list_part_t  *part;
     ngx_table_elt_t  *c;
+
+    *hops = NULL;
 
     /* there is no r->headers_in.connection before nginx 1.23 */
 
@@ -410,7 +425,7 @@ ngx_http_unit_header_hop(ngx_http_request_t *r, ngx_table_elt_t *h)
 
         if (i >= part->nelts) {
             if (part->next == NULL) {
-                return 0;
+                return NGX_OK;
             }
 
             part = part->next;
@@ -436,16 +451,27 @@ ngx_http_unit_header_hop(ngx_http_request_t *r, ngx_table_elt_t *h)
             }
 
             token = p;
+            hash = 0;
 
             while (p < last && *p != ' ' && *p != '\t' && *p != ',') {
+                hash = ngx_hash(hash, ngx_tolower(*p));
                 p++;
             }
 
-            if ((size_t) (p - token) == h->key.len
-                && ngx_strncasecmp(token, h->key.data, h->key.len) == 0)
-            {
-                return 1;
+            n = ngx_http_unit_header_allowed(ulcf, hash, token, p - token);
+
+            if (n < 0) {
+                continue;
             }
+
+            if (*hops == NULL) {
+                *hops = ngx_pcalloc(r->pool, ulcf->headers->nelts);
+                if (*hops == NULL) {
+                    return NGX_ERROR;
+                }
+            }
+
+            (*hops)[n] = 1;
         }
     }
 }
