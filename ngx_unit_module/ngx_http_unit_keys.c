@@ -229,6 +229,7 @@ ngx_http_unit_keys_unknown(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
     ngx_http_unit_partner_t *partner)
 {
     ngx_int_t                rc;
+    ngx_msec_t               age;
     ngx_http_unit_keys_t    *keys;
     ngx_http_unit_flight_t  *flight;
 
@@ -259,11 +260,27 @@ ngx_http_unit_keys_unknown(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
     ctx->flight = NULL;
     ctx->keys_fetched = 1;
 
-    /* also when another one fetched: look at the store at once */
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    /*
+     * Fetched, by us or by another, since this process has last looked: there
+     * may be new keys.  Else anybody could have all processes look at each
+     * request, with no more than a kid that nobody has.
+     */
+
+    age = NGX_HTTP_UNIT_KEYS_UNKNOWN - flight->req.ttl;
+
+    if (!flight->fetched
+        && (ngx_msec_int_t) (ngx_current_msec - age - keys->checked) < 0)
+    {
+        return NGX_DECLINED;
+    }
 
     keys->checked = ngx_current_msec - NGX_HTTP_UNIT_KEYS_CHECK;
 
-    return rc == NGX_ERROR ? NGX_ERROR : NGX_OK;
+    return NGX_OK;
 }
 
 
