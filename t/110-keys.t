@@ -142,6 +142,7 @@ my $clock = UnitGateway::Clock->new;
 	unlink $t->dir . '/jwks.json' or die "unlink: $!";
 	ok($load->(qr/\[error\] [^\n]*jwks\.json" is gone, the last good content stays in force/), 'gone: logged');
 	is($say->(fresh($t)), '200', 'gone: the last good set is in force');
+	UnitGateway::Jwt::key_file('small', 1024);
 	$set->(key_set('{"kty":"EC","kid":"x"}', key_as($t, 'small', 'small'), key_as($t, 'second', 'second')));
 	$becomes->($new, '200', 'there again, with keys that cannot be used');
 	is($say->($old), '401', 'and without the old one');
