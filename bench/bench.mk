@@ -7,9 +7,9 @@ WARN   = -Wall -Wextra -Wno-unused-parameter -Wformat=2 -Wshadow -Wvla \
 
 all: $(BUILD)/bench/load $(BUILD)/bench/mint
 
-$(BUILD)/bench/%: bench/%.c bench/bench.mk
+$(BUILD)/bench/%: bench/%.c bench/options.c bench/options.h bench/bench.mk
 	@mkdir -p $(@D)
-	$(CC) -O2 -g $(WARN) -o $@.new $< -lcrypto
+	$(CC) -O2 -g $(WARN) -o $@.new $(filter %.c,$^) -lcrypto
 	mv $@.new $@
 
 .PHONY: all

@@ -26,6 +26,7 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+#include "options.h"
 
 
 #define LOAD_SECOND  1000000000L
@@ -60,11 +61,7 @@ static load_item_t  *load_items;
 static load_conn_t  *load_conns, **load_idle;
 
 
-static const struct {
-    const char   *name;
-    size_t       *number;
-    const char  **text;
-} load_options[] = {
+static const bench_option_t  load_options[] = {
     { "port=", &load_port, NULL },
     { "file=", NULL, &load_file },
     { "path=", NULL, &load_path },
@@ -75,33 +72,6 @@ static const struct {
     { "random=", &load_random, NULL },          /* a seed; 0: in turn */
     { NULL, NULL, NULL }
 };
-
-
-static void
-load_option(const char *arg)
-{
-    int     i;
-    size_t  len;
-
-    for (i = 0; load_options[i].name; i++) {
-        len = strlen(load_options[i].name);
-
-        if (strncmp(arg, load_options[i].name, len) != 0) {
-            continue;
-        }
-
-        if (load_options[i].text) {
-            *load_options[i].text = arg + len;
-
-        } else {
-            *load_options[i].number = strtoul(arg + len, NULL, 10);
-        }
-
-        return;
-    }
-
-    errx(2, "unknown option \"%s\"", arg);
-}
 
 
 /* the lines are kept: the items point into them */
@@ -366,9 +336,7 @@ main(int argc, char **argv)
     struct timespec     ts;
     struct epoll_event  events[256];
 
-    for (i = 1; i < argc; i++) {
-        load_option(argv[i]);
-    }
+    bench_options(load_options, argc, argv);
 
     if (load_port == 0 || load_file == NULL || load_connections == 0) {
         errx(2, "port=NUMBER and file=NAME are needed");

@@ -5,9 +5,9 @@
  *
  *   mint key=FILE kid=K first=0 count=1000 subjects=1000 customers=1
  *
- * Token n is of subject n % subjects, to whom "customers" ids belong, counted
- * on from "from".  With
- * forged=1 tokens have a signature of the right form that is of no key.
+ * Token n is of subject n % subjects, to whom "customers" ids belong; the first
+ * id of all is "from".  With forged=1 tokens have a signature of the right form
+ * that is of no key.
  */
 
 
@@ -20,6 +20,7 @@
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/rand.h>
+#include "options.h"
 
 
 #define MINT_BUF       8192
@@ -32,11 +33,7 @@ static size_t       mint_customers = 1, mint_from = 10001, mint_forged;
 static const char  *mint_key, *mint_kid = "dev-1";
 
 
-static const struct {
-    const char   *name;
-    size_t       *number;
-    const char  **text;
-} mint_options[] = {
+static const bench_option_t  mint_options[] = {
     { "key=", NULL, &mint_key },
     { "kid=", NULL, &mint_kid },
     { "first=", &mint_first, NULL },
@@ -47,33 +44,6 @@ static const struct {
     { "forged=", &mint_forged, NULL },
     { NULL, NULL, NULL }
 };
-
-
-static void
-mint_option(const char *arg)
-{
-    int     i;
-    size_t  len;
-
-    for (i = 0; mint_options[i].name; i++) {
-        len = strlen(mint_options[i].name);
-
-        if (strncmp(arg, mint_options[i].name, len) != 0) {
-            continue;
-        }
-
-        if (mint_options[i].text) {
-            *mint_options[i].text = arg + len;
-
-        } else {
-            *mint_options[i].number = strtoul(arg + len, NULL, 10);
-        }
-
-        return;
-    }
-
-    errx(2, "unknown option \"%s\"", arg);
-}
 
 
 static EVP_PKEY *
@@ -197,13 +167,10 @@ mint_token(EVP_PKEY *key, size_t n)
 int
 main(int argc, char **argv)
 {
-    int        i;
     size_t     n;
     EVP_PKEY  *key;
 
-    for (i = 1; i < argc; i++) {
-        mint_option(argv[i]);
-    }
+    bench_options(mint_options, argc, argv);
 
     if (mint_key == NULL || mint_subjects == 0 || mint_customers == 0
         || mint_customers > 64)
