@@ -13,6 +13,9 @@
 /* ms that the shares are kept when nobody uses them; they are full long ago */
 #define NGX_HTTP_UNIT_BUDGET_SHARES  3600000
 
+/* what addresses may fill of the zone, one part in so many */
+#define NGX_HTTP_UNIT_BUDGET_PART    8
+
 /* ms to wait for room in the zone */
 #define NGX_HTTP_UNIT_BUDGET_FULL    10000
 
@@ -322,9 +325,28 @@ ngx_http_unit_budget_record_locked(ngx_http_unit_shm_t *shm,
     ngx_http_unit_shm_class_e class, const u_char *key, const uint64_t *tag,
     ngx_uint_t n, ngx_msec_t ttl)
 {
+    size_t                       max;
     ngx_uint_t                   i;
     ngx_http_unit_shm_node_t    *node;
     ngx_http_unit_rate_state_t  *state;
+
+    if (class == NGX_HTTP_UNIT_SHM_RATE_ADDRESS) {
+
+        /*
+         * Anybody can have many addresses, and their records are not evicted:
+         * without a bound they would leave no room for leases
+         */
+
+        max = shm->zone->shm.size / NGX_HTTP_UNIT_BUDGET_PART;
+
+        if (shm->sh->bytes[class] > max) {
+            ngx_http_unit_shm_expire_locked(shm, class, 2);
+        }
+
+        if (shm->sh->bytes[class] > max) {
+            return NULL;
+        }
+    }
 
     node = ngx_http_unit_shm_alloc_locked(shm, class,
                                       n * sizeof(ngx_http_unit_rate_state_t));

@@ -193,6 +193,26 @@ $sandbox->fault(PATCH => '/customers/10001', {drop => 'before'}, 1);
 $r = $t->patch('/customers/10001', as => 'alice', json => $tags, port => 'PAGES');
 is($r->status . ' ' . $r->code, '502 upstream_unavailable', 'or answered as by the gateway');
 
+# -- nobody takes the room that others need ------------------------------------------
+
+my $small = UnitGateway->new(
+	zone => '256k', limits => '', http => 'set_real_ip_from 127.0.0.1; real_ip_header X-Forwarded-For;',
+)->start;
+my @failures = map {
+	$small->bytes(GET => '/accounts', token => 'a.b.c', headers => ['X-Forwarded-For' => sprintf '10.0.%d.%d', $_ >> 8, $_ & 255])
+} 1 .. 2500;
+my %answers;
+while (my @some = splice @failures, 0, 500) {
+	$answers{ref && $_->status}++ for $small->many(\@some);
+}
+is(join(' ', sort keys %answers), '401 429', 'failures from so many addresses that they cannot all be counted: refused');
+is($small->post('/accounts', as => 'alice', json => $account, headers => ['Idempotency-Key' => 'room'])->status, 201,
+	'there is room for the lease of a write');
+is($small->post('/customers/10002/token/verification', as => 'bob', json => {
+	data => {type => 'customerTokenVerification', attributes => {channel => 'sms'}},
+})->status, 201, 'and for a verification');
+$small->stop;
+
 # -- what nginx -t says --------------------------------------------------------------
 
 for (
