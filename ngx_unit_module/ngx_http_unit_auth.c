@@ -64,9 +64,7 @@ ngx_http_unit_auth(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
 
         /* who has failed too often is not worth a signature's time */
 
-        if (ngx_http_unit_budget_address(r, ctx) != NGX_OK) {
-            *code = NGX_HTTP_UNIT_RATE_LIMITED;
-            *reason = "limit_address";
+        if (ngx_http_unit_budget_address(r, ctx, code, reason) != NGX_OK) {
             return NGX_DECLINED;
         }
 

@@ -107,10 +107,11 @@ void ngx_http_unit_budget_resent(ngx_http_request_t *r,
 
 /*
  * Has the client's address used up its failures?  To be asked before
- * expensive checks.  NGX_OK or NGX_DECLINED (ctx->retry_after is set)
+ * expensive checks.  NGX_OK or NGX_DECLINED (*code, *reason)
  */
 ngx_int_t ngx_http_unit_budget_address(ngx_http_request_t *r,
-    ngx_http_unit_ctx_t *ctx);
+    ngx_http_unit_ctx_t *ctx, ngx_http_unit_code_e *code,
+    const char **reason);
 
 /*
  * A request is refused in the phases.  Counts failures of authentication and

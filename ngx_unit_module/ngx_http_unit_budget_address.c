@@ -132,10 +132,16 @@ ngx_http_unit_budget_failed(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
 
 
 ngx_int_t
-ngx_http_unit_budget_address(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx)
+ngx_http_unit_budget_address(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
+    ngx_http_unit_code_e *code, const char **reason)
 {
-    return ngx_http_unit_budget_failed(r, ctx, NGX_HTTP_UNIT_BUDGET_AUTH, 0)
-           ? NGX_DECLINED : NGX_OK;
+    if (ngx_http_unit_budget_failed(r, ctx, NGX_HTTP_UNIT_BUDGET_AUTH, 0)) {
+        *code = NGX_HTTP_UNIT_RATE_LIMITED;
+        *reason = "limit_address";
+        return NGX_DECLINED;
+    }
+
+    return NGX_OK;
 }
 
 

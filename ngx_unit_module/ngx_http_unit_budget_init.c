@@ -297,6 +297,7 @@ ngx_http_unit_budget_init_shares(ngx_conf_t *cf,
             return NGX_ERROR;
         }
 
+        partner[i].weight = ngx_max(partner[i].weight, 1);
         total += partner[i].weight;
     }
 

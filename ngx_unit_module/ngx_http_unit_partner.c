@@ -26,7 +26,6 @@ typedef struct {
     unsigned                    scopes:1;
     unsigned                    two_factor:1;
     unsigned                    token:1;
-    unsigned                    weight:1;
 } ngx_http_unit_partner_block_t;
 
 
@@ -124,7 +123,6 @@ ngx_http_unit_conf_partner(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_memzero(partner, sizeof(ngx_http_unit_partner_t));
 
     partner->name = value[1];
-    partner->weight = 1;
 
     if (umcf->gateway.name.len == 0) {
         ngx_http_unit_conf_word(cf, &value[0], &umcf->gateway);
@@ -527,11 +525,9 @@ ngx_http_unit_partner_weight(ngx_conf_t *cf,
     ngx_int_t   n;
     ngx_str_t  *value;
 
-    if (block->weight) {
+    if (block->partner->weight) {
         return "is duplicate";
     }
-
-    block->weight = 1;
 
     value = cf->args->elts;
     n = ngx_atoi(value[1].data, value[1].len);
