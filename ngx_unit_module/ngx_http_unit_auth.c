@@ -33,14 +33,9 @@ ngx_http_unit_auth(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
 
         rc = ngx_http_unit_auth_bearer(r, &ctx->bearer, reason);
 
-        if (rc == NGX_ABORT) {
-            *code = NGX_HTTP_UNIT_TOKEN_MISSING;
-            return NGX_DECLINED;
-        }
-
-        *code = NGX_HTTP_UNIT_TOKEN_INVALID;
-
         if (rc != NGX_OK) {
+            *code = (rc == NGX_ABORT) ? NGX_HTTP_UNIT_TOKEN_MISSING
+                                      : NGX_HTTP_UNIT_TOKEN_INVALID;
             return NGX_DECLINED;
         }
 
@@ -58,17 +53,13 @@ ngx_http_unit_auth(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
     if (rc == NGX_ABORT) {
         *reason = "jwt_signature";
         return NGX_DECLINED;
-    }
 
-    if (rc != NGX_OK) {
+    } else if (rc == NGX_DECLINED) {
+        rc = ngx_http_unit_budget_address(r, ctx, code, reason);
 
-        /* who has failed too often is not worth a signature's time */
-
-        if (ngx_http_unit_budget_address(r, ctx, code, reason) != NGX_OK) {
-            return NGX_DECLINED;
+        if (rc == NGX_OK) {
+            rc = ngx_http_unit_auth_verify(r, ctx, code, reason);
         }
-
-        rc = ngx_http_unit_auth_verify(r, ctx, code, reason);
     }
 
     if (rc == NGX_OK) {
