@@ -70,6 +70,25 @@ $clock->advance(70);
 is_deeply(count(map { $t->get('/accounts', @alice) } 1 .. 12), {'200 ' => 10, '429 rate_limited' => 2}, 'ten lists');
 is_deeply(count(map { pay($_) } 31 .. 33), {'201 ' => 1, '429 rate_limited' => 2}, 'and one payment more');
 
+# a write that is refused has not been begun: its key is free for the next try
+my @key = (headers => ['Idempotency-Key' => 'rent-of-may']);
+my $rent = {data => {
+	type => 'bookPayment', attributes => {amount => 70, description => 'Rent'},
+	relationships => {
+		account => {data => {type => 'depositAccount', id => '1001'}}, counterpartyAccount => {data => {type => 'depositAccount', id => '1002'}},
+	},
+}};
+my $mark = $sandbox->mark;
+$r = $t->post('/payments', @alice, @key, json => $rent);
+is(refused($r), '429 rate_limited', 'a payment with a key is refused');
+$clock->advance($r->header('Retry-After'));
+is($t->post('/payments', @alice, @key, json => $rent)->status, 201, 'the next try makes it');
+$r = $t->post('/payments', @alice, @key, json => $rent);
+is(refused($r), '429 rate_limited', 'replays count for the customer');
+$clock->advance($r->header('Retry-After'));
+is($t->post('/payments', @alice, @key, json => $rent)->header('Idempotency-Replayed'), 'true', 'not for Unit');
+is($sandbox->mark - $mark, 1, 'which got one call');
+
 # -- the smallest budget: tokens first, then everybody gets in ---------------------------------------------
 
 $t->configure(limits => 'unit_budget 1r/m;');
