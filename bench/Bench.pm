@@ -159,6 +159,7 @@ sub gateway_conf {
 	change(\$conf, qr{^(\s*)access_log .*;}m, '    access_log off;');
 	change(\$conf, qr{zone=unit:\w+}, "zone=unit:$o{zone}") if $o{zone};
 	change(\$conf, qr{^\s*unit_operations .*;}m, "    unit_operations \"$o{operations}\";") if $o{operations};
+	change(\$conf, qr{^\s*unit_sandbox off;}m, "    unit_sandbox off;\n    $o{more}") if $o{more};
 	return $conf;
 }
 
@@ -213,6 +214,9 @@ http {
         listen 127.0.0.1:$port backlog=4096;
         location / {
             return 200 '{"data":[$item],"meta":{"pagination":{"total":4,"limit":100,"offset":0}}}';
+        }
+        location ~ ^/customers/[^/]+/token/verification\$ {
+            return 201 '{"data":{"type":"customerTokenVerification","attributes":{"verificationToken":"b3nch"}}}';
         }
         location ~ ^/customers/[^/]+/token\$ {
             return 201 '{"data":{"type":"customerBearerToken","attributes":{"token":"$token","expiresIn":86400}}}';
