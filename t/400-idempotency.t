@@ -69,7 +69,7 @@ sub reference { return {data => {type => $_[0], id => "$_[1]"}} }
 # A payment between two accounts, as a body.
 sub payment {
 	my (%o) = @_;
-	my ($from, $to) = $o{of} && $o{of} eq 'bob' ? (2001, 2001) : (1001, 1002);
+	my ($from, $to) = ($o{of} // '') =~ /bob/ ? (2001, 1002) : (1001, 1002);
 	return {data => {
 		type => 'bookPayment', attributes => {amount => $o{amount} // 100, description => 'x', $o{key} ? (idempotencyKey => $o{key}) : ()},
 		relationships => {account => reference('depositAccount', $from), counterpartyAccount => reference('depositAccount', $to)},
@@ -233,6 +233,7 @@ my %who = (
 	'alice' => $alice, 'bob' => $bob,
 	'alice of the other partner' => verify(token('alice', iss => 'https://two.example.test/'), 10001, 'payments-write'),
 	'eve for alice' => verify(token('eve', unitCustomerId => '10001'), 10001, 'payments-write'),
+	'eve for bob' => verify(token('eve', unitCustomerId => '10002'), 10002, 'payments-write'),
 	'a back end' => $service, 'another back end' => token('service', iss => 'https://back2.example.test/'),
 	'another user of the back end' => token('other', iss => 'https://back.example.test/'),
 );
