@@ -291,11 +291,26 @@ for my $request ([GET => '/accounts'], [POST => '/payments', %type, body => $pay
 	$call->body;
 	push @late, [$client, $call, "$request->[0] $request->[1]", now()];
 }
+# one whose token is refused, and whose new one takes the rest of the time
+my $tokens = $t->connect;
+$tokens->send($t->bytes(GET => '/accounts', as => 'alice'));
+$up->grant;
+my $refused = $up->call;
+my $since = now();
 # one that fails once, and then has what is left
 my ($left, $left_id) = ask(GET => '/accounts');
 $start = now();
 $up->call->answer(503, $error, 'Retry-After' => 3);
 my $hanging = $up->call;
+wait_until(5, sub { now() - $since > 2 });
+$refused->answer(401, $error);
+my $mint = $up->call;
+like($mint->target, qr{/token\z}, 'a new token');
+$mint->body;
+wait_until(10, sub { now() - $since > 5.2 });
+$mint->token;
+is($tokens->response->code, 'upstream_timeout', 'a new token that takes the rest of the time');
+$tokens->close;
 my @wrong;
 for (@late) {
 	my ($client, $call, $name, $since) = @$_;
@@ -314,7 +329,7 @@ cmp_ok($took, '<', 7, 'and no more');
 is((attempts($left_id))[0], 2, 'two attempts');
 $hanging->close;
 $left->close;
-ok($up->quiet(0), 'none was sent again');
+ok($up->quiet(0), 'none was sent again, nor sent too late');
 
 # -- who waits -----------------------------------------------------------------------------------
 
