@@ -43,6 +43,7 @@ ngx_http_unit_budget(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
     ngx_http_unit_code_e *code, const char **reason)
 {
     u_char                         key[NGX_HTTP_UNIT_SHM_KEY_LEN];
+    ngx_uint_t                     n;
     ngx_http_unit_budget_ctx_t    *bc;
     ngx_http_unit_budget_call_t    call;
 
@@ -61,7 +62,12 @@ ngx_http_unit_budget(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
     ngx_http_unit_budget_call(ctx, &call);
 
     call.clients = !bc->counted;
-    call.reports = bc->reports;
+
+    /* of a further attempt only the budget is new, which is the last one */
+
+    n = (bc->counted && bc->nreports) ? bc->nreports - 1 : 0;
+
+    call.reports = &bc->reports[n];
 
     if (call.clients && ctx->customer.len) {
 
@@ -75,7 +81,7 @@ ngx_http_unit_budget(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
     ngx_http_unit_budget_admit(&call);
 
     bc->circuit = call.circuit;
-    bc->nreports = call.nreports;
+    bc->nreports = n + call.nreports;
 
     if (call.degraded) {
         ngx_http_unit_budget_degraded(ctx);
