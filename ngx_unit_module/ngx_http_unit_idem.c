@@ -176,15 +176,13 @@ ngx_http_unit_idem(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
      * ours makes our own retries safe
      */
 
-    if (ngx_http_unit_idem_generate(r, &idem->key) != NGX_OK
-        || ngx_http_unit_idem_keys(r, idem) != NGX_OK)
-    {
+    idem->status = NGX_HTTP_UNIT_IDEM_GENERATED;
+
+    if (ngx_http_unit_idem_generate(r, &idem->key) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    idem->status = NGX_HTTP_UNIT_IDEM_GENERATED;
-
-    return NGX_OK;
+    return ngx_http_unit_idem_keys(r, idem);
 }
 
 
@@ -249,6 +247,12 @@ ngx_http_unit_idem_keys(ngx_http_request_t *r, ngx_http_unit_idem_t *idem)
         != NGX_OK)
     {
         return NGX_ERROR;
+    }
+
+    if (idem->status == NGX_HTTP_UNIT_IDEM_GENERATED) {
+
+        /* there will be no record */
+        return NGX_OK;
     }
 
     return ngx_http_unit_record_key(ctx->umcf->shm, fields, 6,

@@ -83,12 +83,18 @@ ngx_int_t
 ngx_http_unit_record_key(ngx_http_unit_shm_t *shm, const ngx_str_t *fields,
     ngx_uint_t n, u_char *key)
 {
-    ngx_str_t  salt;
+    ngx_str_t  all[NGX_HTTP_UNIT_RECORD_FIELDS + 1];
 
-    salt.data = shm->sh->salt;
-    salt.len = sizeof(shm->sh->salt);
+    if (n > NGX_HTTP_UNIT_RECORD_FIELDS) {
+        return NGX_ERROR;
+    }
 
-    return ngx_http_unit_hmac(&salt, fields, n, key);
+    all[0].data = shm->sh->salt;
+    all[0].len = sizeof(shm->sh->salt);
+
+    ngx_memcpy(&all[1], fields, n * sizeof(ngx_str_t));
+
+    return ngx_http_unit_sha256(all, n + 1, 0, key);
 }
 
 

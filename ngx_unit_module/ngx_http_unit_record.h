@@ -18,6 +18,7 @@
 #define NGX_HTTP_UNIT_RECORD_TTL    172800000      /* ms: 48 h, as at Unit */
 #define NGX_HTTP_UNIT_RECORD_BODY   65536
 #define NGX_HTTP_UNIT_RECORD_TYPE   255            /* type, and coding */
+#define NGX_HTTP_UNIT_RECORD_FIELDS  8
 
 /* a lease lasts so long without being renewed, and is so often, in ms */
 #define NGX_HTTP_UNIT_RECORD_LEASE  4000
@@ -55,7 +56,7 @@ typedef struct {
 
 
 /*
- * The key of a record: of the fields, and of this zone's own random bytes, so
+ * The key of a record: of at most NGX_HTTP_UNIT_RECORD_FIELDS fields, and of this zone's own random bytes, so
  * that nobody can choose keys of one bucket.  NGX_OK or NGX_ERROR
  */
 ngx_int_t ngx_http_unit_record_key(ngx_http_unit_shm_t *shm,

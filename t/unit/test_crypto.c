@@ -25,9 +25,9 @@ static const char  alphabet[] =
 static void
 test_hash(void)
 {
-    u_char        out[32], again[32], expected[32], text[200];
+    u_char        out[32], again[32], expected[32], text[200], big[700];
     ngx_str_t     f[3], key;
-    unsigned int  n;
+    unsigned int  i, n;
 
     ngx_str_set(&f[0], "abc");
 
@@ -84,6 +84,23 @@ test_hash(void)
 
     is(ngx_http_unit_hmac(&key, f, 2, again), NGX_OK, "HMAC of two");
     ok(memcmp(again, out, 32) != 0, "HMAC covers every field");
+
+    /* fields that are not gathered in one piece, keys about a block */
+
+    for (i = 0; i < 4; i++) {
+
+        memset(big, 'x', sizeof(big));
+        memcpy(big, "\0\0\0\0\0\0\2\x58", 8);
+        f[0].data = big + 8;
+        f[0].len = 600;
+        key.data = big + 8;
+        key.len = 63 + i;
+
+        HMAC(EVP_sha256(), key.data, (int) key.len, big, 608, expected, &n);
+        is(ngx_http_unit_hmac(&key, f, 1, again), NGX_OK, "HMAC of much");
+        ok(memcmp(again, expected, 32) == 0, "HMAC of 600 bytes, a key of %u",
+           63 + i);
+    }
 
     is_clean("hashes");
 }
