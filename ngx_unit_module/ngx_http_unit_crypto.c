@@ -3,15 +3,17 @@
  * The few OpenSSL calls of the gateway.  Called from the access phase (token
  * hashes, signatures), and while configuration and key sets are loaded.
  *
- * The digest context is one per process and lives as long as it does; it
- * holds no descriptor, lock or thread, so that a worker may go on with what it
- * inherited from the master.  Nothing here may leave anything in OpenSSL's
- * error queue: nginx would report it on somebody else's connection.
+ * The digest and HMAC contexts are one per process and live as long as it
+ * does; they hold no descriptor, lock or thread, so that a worker may go on
+ * with what it inherited from the master.  Nothing here may leave anything
+ * in OpenSSL's error queue: nginx would report it on somebody else's
+ * connection.
  */
 
 
 #include <ngx_config.h>
 #include <ngx_core.h>
+#include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
@@ -22,15 +24,13 @@
 /* room for the fields of a cache key, which then are hashed in one call */
 #define NGX_HTTP_UNIT_CRYPTO_GATHER  512
 
-/* bytes that SHA-256 takes at a time: RFC 2104 calls it B */
-#define NGX_HTTP_UNIT_CRYPTO_BLOCK   64
+/* the longest HMAC key that is known again */
+#define NGX_HTTP_UNIT_CRYPTO_KEY     64
 
 
 static ngx_int_t ngx_http_unit_crypto_digest_init(void);
-static ngx_int_t ngx_http_unit_crypto_update(const ngx_str_t *fields,
-    ngx_uint_t n);
-static ngx_int_t ngx_http_unit_crypto_final(
-    u_char out[NGX_HTTP_UNIT_SHA256_LEN]);
+static ngx_int_t ngx_http_unit_crypto_mac_init(const ngx_str_t *key);
+static EVP_MAC_CTX *ngx_http_unit_crypto_mac_create(void);
 static size_t ngx_http_unit_crypto_gather(
     u_char buf[NGX_HTTP_UNIT_CRYPTO_GATHER], const ngx_str_t *fields,
     ngx_uint_t n);
@@ -38,8 +38,13 @@ static void ngx_http_unit_crypto_length(u_char p[8], size_t len);
 
 
 /* one per process, made when first needed */
-static EVP_MD      *ngx_http_unit_crypto_md;
-static EVP_MD_CTX  *ngx_http_unit_crypto_md_ctx;
+static EVP_MD       *ngx_http_unit_crypto_md;
+static EVP_MD_CTX   *ngx_http_unit_crypto_md_ctx;
+static EVP_MAC_CTX  *ngx_http_unit_crypto_mac_ctx;
+
+/* the key that the MAC context was last set up with; length 0 for none */
+static u_char        ngx_http_unit_crypto_mac_key[NGX_HTTP_UNIT_CRYPTO_KEY];
+static size_t        ngx_http_unit_crypto_mac_key_len;
 
 
 /* 0xff: not of the alphabet */
@@ -83,7 +88,9 @@ ngx_int_t
 ngx_http_unit_sha256(const ngx_str_t *fields, ngx_uint_t n, ngx_uint_t plain,
     u_char out[NGX_HTTP_UNIT_SHA256_LEN])
 {
-    ngx_int_t  rc;
+    size_t      len;
+    u_char      length[8], buf[NGX_HTTP_UNIT_CRYPTO_GATHER];
+    ngx_uint_t  i;
 
     if (plain && n != 1) {
         return NGX_ERROR;
@@ -93,68 +100,51 @@ ngx_http_unit_sha256(const ngx_str_t *fields, ngx_uint_t n, ngx_uint_t plain,
         return NGX_ERROR;
     }
 
-    if (plain) {
-        rc = (EVP_DigestUpdate(ngx_http_unit_crypto_md_ctx, fields[0].data,
-                               fields[0].len)
-              == 1)
-             ? NGX_OK : NGX_ERROR;
-
-    } else {
-        rc = ngx_http_unit_crypto_update(fields, n);
-    }
-
-    if (rc == NGX_OK && ngx_http_unit_crypto_final(out) == NGX_OK) {
-        return NGX_OK;
-    }
-
-    ERR_clear_error();
-
-    return NGX_ERROR;
-}
-
-
-/* fields, each after its length */
-
-static ngx_int_t
-ngx_http_unit_crypto_update(const ngx_str_t *fields, ngx_uint_t n)
-{
-    int         ok;
-    size_t      len;
-    u_char      length[8], buf[NGX_HTTP_UNIT_CRYPTO_GATHER];
-    ngx_uint_t  i;
-
-    len = ngx_http_unit_crypto_gather(buf, fields, n);
+    len = plain ? 0 : ngx_http_unit_crypto_gather(buf, fields, n);
 
     if (len) {
-        ok = EVP_DigestUpdate(ngx_http_unit_crypto_md_ctx, buf, len);
+        i = EVP_DigestUpdate(ngx_http_unit_crypto_md_ctx, buf, len);
 
         ngx_explicit_memzero(buf, len);
 
-        return (ok == 1) ? NGX_OK : NGX_ERROR;
+        if (i != 1) {
+            goto failed;
+        }
+
+        n = 0;
     }
 
     for (i = 0; i < n; i++) {
 
-        ngx_http_unit_crypto_length(length, fields[i].len);
+        if (!plain) {
+            ngx_http_unit_crypto_length(length, fields[i].len);
 
-        if (EVP_DigestUpdate(ngx_http_unit_crypto_md_ctx, length, 8) != 1
-            || EVP_DigestUpdate(ngx_http_unit_crypto_md_ctx, fields[i].data,
-                                fields[i].len)
-               != 1)
+            if (EVP_DigestUpdate(ngx_http_unit_crypto_md_ctx, length, 8)
+                != 1)
+            {
+                goto failed;
+            }
+        }
+
+        if (EVP_DigestUpdate(ngx_http_unit_crypto_md_ctx, fields[i].data,
+                             fields[i].len)
+            != 1)
         {
-            return NGX_ERROR;
+            goto failed;
         }
     }
 
+    if (EVP_DigestFinal_ex(ngx_http_unit_crypto_md_ctx, out, NULL) != 1) {
+        goto failed;
+    }
+
     return NGX_OK;
-}
 
+failed:
 
-static ngx_int_t
-ngx_http_unit_crypto_final(u_char out[NGX_HTTP_UNIT_SHA256_LEN])
-{
-    return (EVP_DigestFinal_ex(ngx_http_unit_crypto_md_ctx, out, NULL) == 1)
-           ? NGX_OK : NGX_ERROR;
+    ERR_clear_error();
+
+    return NGX_ERROR;
 }
 
 
@@ -193,72 +183,45 @@ ngx_http_unit_crypto_gather(u_char buf[NGX_HTTP_UNIT_CRYPTO_GATHER],
 }
 
 
-/*
- * RFC 2104 by means of the digest: OpenSSL's own takes three times as long to
- * be set up for another key
- */
-
 ngx_int_t
 ngx_http_unit_hmac(const ngx_str_t *key, const ngx_str_t *fields,
     ngx_uint_t n, u_char out[NGX_HTTP_UNIT_SHA256_LEN])
 {
-    u_char      block[NGX_HTTP_UNIT_CRYPTO_BLOCK];
-    ngx_int_t   rc;
+    size_t      len;
+    u_char      length[8];
     ngx_uint_t  i;
 
-    ngx_memzero(block, sizeof(block));
+    if (ngx_http_unit_crypto_mac_init(key) != NGX_OK) {
+        return NGX_ERROR;
+    }
 
-    rc = NGX_ERROR;
+    for (i = 0; i < n; i++) {
+        ngx_http_unit_crypto_length(length, fields[i].len);
 
-    if (key->len > sizeof(block)) {
-
-        if (ngx_http_unit_sha256(key, 1, 1, block) != NGX_OK) {
-            goto done;
+        if (EVP_MAC_update(ngx_http_unit_crypto_mac_ctx, length, 8) != 1
+            || EVP_MAC_update(ngx_http_unit_crypto_mac_ctx, fields[i].data,
+                              fields[i].len)
+               != 1)
+        {
+            goto failed;
         }
-
-    } else if (key->len) {
-        ngx_memcpy(block, key->data, key->len);
     }
 
-    for (i = 0; i < sizeof(block); i++) {
-        block[i] ^= 0x36;
-    }
-
-    if (ngx_http_unit_crypto_digest_init() != NGX_OK
-        || EVP_DigestUpdate(ngx_http_unit_crypto_md_ctx, block, sizeof(block))
-           != 1
-        || ngx_http_unit_crypto_update(fields, n) != NGX_OK
-        || ngx_http_unit_crypto_final(out) != NGX_OK)
+    if (EVP_MAC_final(ngx_http_unit_crypto_mac_ctx, out, &len,
+                      NGX_HTTP_UNIT_SHA256_LEN)
+        != 1
+        || len != NGX_HTTP_UNIT_SHA256_LEN)
     {
-        goto done;
+        goto failed;
     }
 
-    for (i = 0; i < sizeof(block); i++) {
-        block[i] ^= 0x36 ^ 0x5c;
-    }
+    return NGX_OK;
 
-    if (ngx_http_unit_crypto_digest_init() != NGX_OK
-        || EVP_DigestUpdate(ngx_http_unit_crypto_md_ctx, block, sizeof(block))
-           != 1
-        || EVP_DigestUpdate(ngx_http_unit_crypto_md_ctx, out,
-                            NGX_HTTP_UNIT_SHA256_LEN)
-           != 1
-        || ngx_http_unit_crypto_final(out) != NGX_OK)
-    {
-        goto done;
-    }
+failed:
 
-    rc = NGX_OK;
+    ERR_clear_error();
 
-done:
-
-    if (rc != NGX_OK) {
-        ERR_clear_error();
-    }
-
-    ngx_explicit_memzero(block, sizeof(block));
-
-    return rc;
+    return NGX_ERROR;
 }
 
 
@@ -415,6 +378,93 @@ failed:
     ERR_clear_error();
 
     return NGX_ERROR;
+}
+
+
+static ngx_int_t
+ngx_http_unit_crypto_mac_init(const ngx_str_t *key)
+{
+    const u_char  *data;
+
+    if (ngx_http_unit_crypto_mac_ctx == NULL) {
+        ngx_http_unit_crypto_mac_ctx = ngx_http_unit_crypto_mac_create();
+
+        if (ngx_http_unit_crypto_mac_ctx == NULL) {
+            ERR_clear_error();
+            return NGX_ERROR;
+        }
+    }
+
+    if (key->len && key->len == ngx_http_unit_crypto_mac_key_len
+        && CRYPTO_memcmp(key->data, ngx_http_unit_crypto_mac_key, key->len)
+           == 0)
+    {
+        /* the key of the last call: to set one up takes most of the time */
+        if (EVP_MAC_init(ngx_http_unit_crypto_mac_ctx, NULL, 0, NULL) != 1) {
+            goto failed;
+        }
+
+        return NGX_OK;
+    }
+
+    ngx_http_unit_crypto_mac_key_len = 0;
+
+    /* not NULL: see above */
+    data = key->len ? key->data : (const u_char *) "";
+
+    if (EVP_MAC_init(ngx_http_unit_crypto_mac_ctx, data, key->len, NULL)
+        != 1)
+    {
+        goto failed;
+    }
+
+    if (key->len <= sizeof(ngx_http_unit_crypto_mac_key)) {
+        ngx_memcpy(ngx_http_unit_crypto_mac_key, data, key->len);
+        ngx_http_unit_crypto_mac_key_len = key->len;
+    }
+
+    return NGX_OK;
+
+failed:
+
+    ngx_http_unit_crypto_mac_key_len = 0;
+    ERR_clear_error();
+
+    return NGX_ERROR;
+}
+
+
+static EVP_MAC_CTX *
+ngx_http_unit_crypto_mac_create(void)
+{
+    EVP_MAC      *mac;
+    OSSL_PARAM    params[2];
+    EVP_MAC_CTX  *ctx;
+
+    mac = EVP_MAC_fetch(NULL, OSSL_MAC_NAME_HMAC, NULL);
+    if (mac == NULL) {
+        return NULL;
+    }
+
+    ctx = EVP_MAC_CTX_new(mac);
+
+    /* the context holds a reference of its own */
+    EVP_MAC_free(mac);
+
+    if (ctx == NULL) {
+        return NULL;
+    }
+
+    params[0] = OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST,
+                                                 (char *) "SHA2-256", 0);
+    params[1] = OSSL_PARAM_construct_end();
+
+    if (EVP_MAC_CTX_set_params(ctx, params) != 1) {
+        EVP_MAC_CTX_free(ctx);
+        return NULL;
+    }
+
+    return ctx;
 }
 
 

@@ -56,8 +56,9 @@ typedef struct {
 
 
 /*
- * The key of a record: of at most NGX_HTTP_UNIT_RECORD_FIELDS fields, and of this zone's own random bytes, so
- * that nobody can choose keys of one bucket.  NGX_OK or NGX_ERROR
+ * The key of a record: of at most NGX_HTTP_UNIT_RECORD_FIELDS fields, and of
+ * this zone's own random bytes, so that nobody can choose keys of one bucket.
+ * NGX_OK or NGX_ERROR
  */
 ngx_int_t ngx_http_unit_record_key(ngx_http_unit_shm_t *shm,
     const ngx_str_t *fields, ngx_uint_t n, u_char *key);

@@ -85,21 +85,26 @@ test_hash(void)
     is(ngx_http_unit_hmac(&key, f, 2, again), NGX_OK, "HMAC of two");
     ok(memcmp(again, out, 32) != 0, "HMAC covers every field");
 
-    /* fields that are not gathered in one piece, keys about a block */
+    /* keys that are and are not known again, twice each and in turn */
 
-    for (i = 0; i < 4; i++) {
+    for (i = 0; i < 16; i++) {
 
         memset(big, 'x', sizeof(big));
         memcpy(big, "\0\0\0\0\0\0\2\x58", 8);
         f[0].data = big + 8;
         f[0].len = 600;
-        key.data = big + 8;
-        key.len = 63 + i;
+
+        memset(text, (i & 1) ? 'a' : 'b', sizeof(text));
+        key.data = text + i / 2 % 2;
+        key.len = 63 + i / 4;
+        text[62] = (i & 1) ? 'c' : 'd';
 
         HMAC(EVP_sha256(), key.data, (int) key.len, big, 608, expected, &n);
         is(ngx_http_unit_hmac(&key, f, 1, again), NGX_OK, "HMAC of much");
-        ok(memcmp(again, expected, 32) == 0, "HMAC of 600 bytes, a key of %u",
-           63 + i);
+        ok(memcmp(again, expected, 32) == 0, "HMAC %u, a key of %u", i,
+           (unsigned int) key.len);
+        is(ngx_http_unit_hmac(&key, f, 1, again), NGX_OK, "HMAC, key again");
+        ok(memcmp(again, expected, 32) == 0, "HMAC %u with the same key", i);
     }
 
     is_clean("hashes");
