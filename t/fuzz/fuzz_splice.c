@@ -121,7 +121,7 @@ fuzz_jansson(ngx_str_t *text, ngx_str_t *edited, const char **keys)
 static void
 fuzz_one(uint8_t *data, size_t len)
 {
-    ngx_int_t                    n;
+    ngx_int_t                    i, n, keyless;
     ngx_str_t                    text, put, cut, again;
     ngx_pool_t                  *pool;
     ngx_http_unit_json_t         json, second;
@@ -147,6 +147,12 @@ fuzz_one(uint8_t *data, size_t len)
     fuzz_assert(ngx_http_unit_splice_cut(pool, &text, fuzz_places, n, &cut)
                 == NGX_OK);
 
+    keyless = 1;
+
+    for (i = 0; i < n; i++) {
+        keyless = keyless && fuzz_places[i].key == NULL;
+    }
+
     fuzz_rest(&text, &put, n);
     fuzz_jansson(&text, &put, fuzz_keys);
     fuzz_jansson(&text, &cut, NULL);
@@ -158,7 +164,16 @@ fuzz_one(uint8_t *data, size_t len)
     fuzz_assert(again.len == cut.len
                 && memcmp(again.data, cut.data, cut.len) == 0);
 
+    /* the promise of the header: where no key was, the body is as before */
+
+    fuzz_assert(!keyless || (again.len == text.len
+                             && memcmp(again.data, text.data, text.len) == 0));
+
     fuzz_assert(fuzz_scan(pool, w, &cut, &second) == n);
+
+    for (i = 0; i < n; i++) {
+        fuzz_assert(fuzz_places[i].key == NULL);
+    }
 
     ngx_destroy_pool(pool);
 }

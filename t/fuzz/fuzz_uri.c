@@ -2,16 +2,54 @@
 /*
  * Fuzz target: paths and query strings.  The input is a request target; what
  * follows the first "?" is the query.  Besides memory errors it looks for
- * paths that are not their own canonical form and for arguments that change
- * when they are written out and read again.
+ * paths that are not their own canonical form, that are not what a plain
+ * decoding of the target gives, or that nginx would write in another way; and
+ * for arguments that change when they are written out and read again.
  */
 
 
 #include <ngx_config.h>
 #include <ngx_core.h>
+#include <ctype.h>
 #include "ngx_http_unit_uri.h"
 #include "ngx_stub.h"
 #include "fuzz.h"
+
+
+/*
+ * What any server reads in a target that is decoded once, and that needs no
+ * more: that, and not a byte else, is the canonical path.
+ */
+
+static void
+fuzz_decoded(ngx_str_t *raw, ngx_str_t *path)
+{
+    char     hex[3];
+    size_t   i, n;
+    u_char   c;
+
+    n = 0;
+
+    for (i = 0; i < raw->len; i++, n++) {
+        c = raw->data[i];
+
+        if (c == '%') {
+            fuzz_assert(i + 2 < raw->len && isxdigit(raw->data[i + 1])
+                        && isxdigit(raw->data[i + 2]));
+
+            memcpy(hex, raw->data + i + 1, 2);
+            hex[2] = '\0';
+            c = (u_char) strtol(hex, NULL, 16);
+            i += 2;
+
+            fuzz_assert(isalnum(c) || strchr("-._~", c) != NULL);
+        }
+
+        fuzz_assert(n < path->len && path->data[n] == c);
+    }
+
+    fuzz_assert(n == path->len);
+}
 
 
 static void
@@ -27,6 +65,9 @@ fuzz_path(ngx_pool_t *pool, ngx_str_t *raw)
     }
 
     fuzz_assert(uri.path.len > 0 && uri.path.len <= raw->len);
+    fuzz_decoded(raw, &uri.path);
+
+    /* nginx escapes none of these when it writes the path (STYLE P38) */
 
     for (i = 0; i < uri.path.len; i++) {
         fuzz_assert(uri.path.data[i] > 0x20 && uri.path.data[i] < 0x7f
@@ -46,6 +87,9 @@ fuzz_path(ngx_pool_t *pool, ngx_str_t *raw)
         fuzz_assert(uri.segments[i].data == p && p[-1] == '/');
         fuzz_assert(uri.segments[i].len != 0 || i == uri.nsegments - 1);
         fuzz_assert(memchr(p, '/', uri.segments[i].len) == NULL);
+        fuzz_assert(uri.segments[i].len > 2
+                    || memcmp(p, "..", uri.segments[i].len) != 0
+                    || uri.segments[i].len == 0);
         p += uri.segments[i].len + 1;
     }
 

@@ -27,4 +27,17 @@ endef
 
 $(eval $(call FUZZ_RULES,json,$(wildcard \
     ngx_unit_module/ngx_http_unit_json*.c),-ljansson))
+$(eval $(call FUZZ_RULES,watch,$(wildcard \
+    ngx_unit_module/ngx_http_unit_json*.c),-ljansson))
 $(eval $(call FUZZ_RULES,uri,ngx_unit_module/ngx_http_unit_uri.c,))
+
+# Answers of Unit.  The target includes these files, which know of requests, for
+# their parsers alone; what they call elsewhere is not linked.
+
+ANSWER_SRC = $(addprefix ngx_unit_module/ngx_http_unit_,customer.c \
+                 token_answer.c verification.c)
+ANSWER_INC = -I$(NGX)/src/http -I$(NGX)/src/http/modules -I$(NGX)/src/http/v2
+ANSWER_LD  = -fno-pie -no-pie -Wl,--unresolved-symbols=ignore-in-object-files
+
+$(BUILD)/unit/replay_answer $(BUILD)/fuzz/fuzz_answer: $(ANSWER_SRC)
+$(eval $(call FUZZ_RULES,answer,,$(ANSWER_INC) $(ANSWER_LD) -ljansson))

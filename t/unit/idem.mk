@@ -20,3 +20,4 @@ $(BUILD)/unit/test_splice: t/unit/test_splice.c t/unit/splice_kit.h \
 
 # FUZZ_RULES is in fuzz.mk, which is read before this file
 $(eval $(call FUZZ_RULES,splice,$(SPLICE_SRC),-ljansson))
+$(eval $(call FUZZ_RULES,idem_key,$(IDEM_KEY),-lcrypto))
