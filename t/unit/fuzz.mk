@@ -1,15 +1,22 @@
 # Fuzz targets: t/fuzz/fuzz_NAME.c with its seeds in t/fuzz/seeds/NAME/.
 #
-#   make unit                    replays the seeds (build/unit/replay_NAME)
-#   make build/fuzz/fuzz_NAME    libFuzzer, needs clang; run it as
-#       build/fuzz/fuzz_NAME build/corpus t/fuzz/seeds/NAME
+#   make unit              replays the seeds (build/unit/replay_NAME)
+#   script/fuzz MINUTES    runs them under libFuzzer (build/fuzz/fuzz_NAME);
+#                          needs clang
 
 FUZZ_CC  ?= clang
 FUZZ_SAN  = -O1 -fsanitize=fuzzer,address,undefined \
             -fno-sanitize-recover=all -DFUZZ_LIBFUZZER
+FUZZ_TARGETS =
+
+list-fuzz-targets:
+	@echo $(FUZZ_TARGETS)
+
+.PHONY: list-fuzz-targets
 
 # name, sources, libraries
 define FUZZ_RULES
+FUZZ_TARGETS += $(1)
 UNIT_TESTS += $$(BUILD)/unit/replay_$(1)
 
 $$(BUILD)/unit/replay_$(1): t/fuzz/fuzz_$(1).c t/fuzz/fuzz.h $(2) \
