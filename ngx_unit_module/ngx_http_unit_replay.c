@@ -48,6 +48,18 @@ ngx_http_unit_replay(ngx_http_request_t *r)
 }
 
 
+void
+ngx_http_unit_replay_forget(ngx_http_request_t *r)
+{
+    ngx_http_unit_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_unit_module);
+
+    ctx->replay = 0;
+    ctx->retry = 0;
+}
+
+
 ngx_str_t
 ngx_http_unit_replay_retry_after(ngx_http_upstream_t *u)
 {
@@ -95,11 +107,27 @@ static ngx_int_t
 ngx_http_unit_replay_redirect(ngx_http_request_t *r,
     ngx_http_unit_ctx_t *ctx)
 {
-    u_char               *p;
-    ngx_table_elt_t      *h;
-    ngx_http_upstream_t  *u;
+    u_char                    *p;
+    ngx_table_elt_t           *h;
+    ngx_http_upstream_t       *u;
+    ngx_http_upstream_conf_t  *conf;
 
     u = r->upstream;
+
+    if (u->conf->intercept_errors) {
+
+        /* error pages are for the answer that is the last one */
+
+        conf = ngx_palloc(r->pool, sizeof(ngx_http_upstream_conf_t));
+        if (conf == NULL) {
+            return NGX_ERROR;
+        }
+
+        *conf = *u->conf;
+        conf->intercept_errors = 0;
+
+        u->conf = conf;
+    }
 
     h = ngx_pcalloc(r->pool, sizeof(ngx_table_elt_t));
     if (h == NULL) {

@@ -24,6 +24,12 @@
  */
 ngx_int_t ngx_http_unit_replay(ngx_http_request_t *r);
 
+/*
+ * This use of the upstream ends in another way than by our redirect: whatever
+ * redirect comes now is somebody else's.
+ */
+void ngx_http_unit_replay_forget(ngx_http_request_t *r);
+
 /* The answer's Retry-After, in the buffer of u; empty if there is none. */
 ngx_str_t ngx_http_unit_replay_retry_after(ngx_http_upstream_t *u);
 

@@ -444,6 +444,13 @@ ngx_http_unit_upstream_finalize(ngx_http_request_t *r, ngx_int_t rc)
 
     hu->finalize_request(r, rc);
 
+    if (r == r->main && rc != NGX_DECLINED) {
+
+        /* any other end than a redirect: an error page, a failed allocation */
+
+        ngx_http_unit_replay_forget(r);
+    }
+
     if (hu->answered) {
         outcome = (r->upstream->headers_in.status_n
                    >= NGX_HTTP_INTERNAL_SERVER_ERROR)
