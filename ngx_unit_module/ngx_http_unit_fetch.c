@@ -109,6 +109,7 @@ ngx_http_unit_fetch_start(ngx_http_request_t *r, ngx_http_unit_fetch_t *fetch)
     ngx_http_set_ctx(sr, fetch, ngx_http_unit_module);
 
     fetch->max_age = -1;
+    fetch->upstream.repeatable = fetch->repeatable;
 
     return NGX_OK;
 }

@@ -37,6 +37,9 @@ struct ngx_http_unit_fetch_s {
     ngx_str_t                 request_id;
     ngx_str_t                 body;           /* JSON:API, may be empty */
     unsigned                  background:1;   /* the client does not wait */
+    unsigned                  repeatable:1;   /* does no harm twice: may be
+                                                 sent once more if a kept
+                                                 connection is closed */
 
     /* called once when it is over, in the context of the subrequest */
     void                    (*handler)(ngx_http_unit_fetch_t *fetch);

@@ -223,6 +223,9 @@ ngx_http_unit_flight_fetch(ngx_http_unit_flight_t *flight)
     flight->fetch.data = flight;
     flight->fetch.background = flight->background;
 
+    /* lists, key sets and tokens: nothing that a person notices twice */
+    flight->fetch.repeatable = 1;
+
     /* a key server is not Unit: its answers do not count */
 
     if (flight->req.class != NGX_HTTP_UNIT_SHM_KEYS

@@ -19,6 +19,8 @@ static ngx_int_t ngx_http_unit_upstream_permitted(ngx_http_request_t *r);
 static ngx_int_t ngx_http_unit_upstream_uncached(ngx_http_request_t *r);
 static ngx_int_t ngx_http_unit_upstream_conf(ngx_http_request_t *r,
     ngx_http_unit_upstream_t *hu);
+static void ngx_http_unit_upstream_last_try(ngx_http_upstream_t *u,
+    ngx_http_unit_upstream_t *hu);
 static ngx_int_t ngx_http_unit_upstream_process_header(ngx_http_request_t *r);
 static ngx_int_t ngx_http_unit_upstream_reinit(ngx_http_request_t *r);
 static void ngx_http_unit_upstream_finalize(ngx_http_request_t *r,
@@ -275,14 +277,28 @@ ngx_http_unit_upstream_conf(ngx_http_request_t *r,
     ngx_http_unit_upstream_t *hu)
 {
     ngx_msec_t                 timeout;
+    ngx_uint_t                 next;
     ngx_http_upstream_t       *u;
     ngx_http_upstream_conf_t  *conf;
 
     u = r->upstream;
     timeout = hu->timeout ? hu->timeout : u->conf->read_timeout;
 
+    /*
+     * Only we know what may be repeated and how often: nginx would take PUT
+     * and DELETE for it, which Unit does not.  With one try left nginx comes
+     * to a second one when a kept connection turns out to be closed, and in no
+     * other case.
+     */
+
+    next = hu->repeatable ? NGX_HTTP_UPSTREAM_FT_ERROR
+                            |NGX_HTTP_UPSTREAM_FT_NON_IDEMPOTENT
+                          : 0;
+    u->peer.tries = 1;
+
     if (u->conf->read_timeout == timeout
-        && (r != r->main || u->conf->next_upstream == 0)
+        && u->conf->next_upstream == 0
+        && next == 0
         && (r != r->main
             || !(u->conf->ignore_headers & NGX_HTTP_UPSTREAM_IGN_XA_REDIRECT)))
     {
@@ -297,16 +313,7 @@ ngx_http_unit_upstream_conf(ngx_http_request_t *r,
     *conf = *u->conf;
 
     conf->read_timeout = timeout;
-
-    if (r == r->main) {
-
-        /*
-         * Only we know what may be repeated and how often: nginx would take
-         * PUT and DELETE for it, which Unit does not
-         */
-        conf->next_upstream = 0;
-        u->peer.tries = 1;
-    }
+    conf->next_upstream = next;
 
     /* the replay is a redirect of our own; Unit's are dropped below */
     conf->ignore_headers &= ~NGX_HTTP_UPSTREAM_IGN_XA_REDIRECT;
@@ -314,6 +321,21 @@ ngx_http_unit_upstream_conf(ngx_http_request_t *r,
     u->conf = conf;
 
     return NGX_OK;
+}
+
+
+/* an answer has begun, or this is the second try: there is no other one */
+
+static void
+ngx_http_unit_upstream_last_try(ngx_http_upstream_t *u,
+    ngx_http_unit_upstream_t *hu)
+{
+    if (hu->repeatable) {
+        hu->repeatable = 0;
+
+        /* a copy of this request's own */
+        u->conf->next_upstream = 0;
+    }
 }
 
 
@@ -334,6 +356,8 @@ ngx_http_unit_upstream_process_header(ngx_http_request_t *r)
     }
 
     version = r->http_version;
+
+    ngx_http_unit_upstream_last_try(u, hu);
 
     rc = hu->process_header(r);
 
@@ -418,6 +442,8 @@ ngx_http_unit_upstream_reinit(ngx_http_request_t *r)
     if (hu == NULL || !hu->hooked) {
         return NGX_ERROR;
     }
+
+    ngx_http_unit_upstream_last_try(u, hu);
 
     rc = hu->reinit_request(r);
 

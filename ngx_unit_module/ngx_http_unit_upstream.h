@@ -1,8 +1,9 @@
 
 /*
  * Hooks on stock upstreams: refuses answers that are not HTTP, keeps Unit from
- * steering nginx by X-Accel-*, sets the timeout of the operation's class,
- * starts the replay after a 401, and tells the limits how Unit is.
+ * steering nginx by X-Accel-*, sets the timeout of the operation's class and
+ * what may be sent twice, starts the replay after a 401, and tells the limits
+ * how Unit is.
  */
 
 
@@ -24,6 +25,7 @@ typedef struct {
     unsigned      hooked:1;
     unsigned      write:1;        /* never sent a second time by nginx, nor
                                      broken off when the client leaves */
+    unsigned      repeatable:1;   /* once, if a kept connection is closed */
     unsigned      invalid:1;      /* the answer was not HTTP */
     unsigned      answered:1;     /* a whole header came */
     unsigned      counted:1;      /* a call to Unit, limits are on */

@@ -1,0 +1,168 @@
+#!/usr/bin/perl
+
+# A connection to Unit that was kept and turns out to be closed when a call of
+# the gateway's own is sent on it: what does no harm twice (tokens, lists) is sent
+# once more, on another connection; a one-time password and its code are not.
+# Once, only before the first byte of an answer, and never on a connection that
+# is new. Each sending counts.
+#
+# P32 (connections that are used again).
+
+use strict;
+use warnings;
+
+use Test::More;
+use UnitGateway;
+use UnitGateway::Upstream;
+
+my $up = UnitGateway::Upstream->new;
+my $t = UnitGateway->new(
+	upstream => $up->address, sandbox => 0, partners => {
+		app => {more => '        token customer;'},
+		find => {issuer => 'https://find.example.test/', customer => 'lookup', role => undef, session => undef},
+	},
+)->start;
+
+my $serial = 0;
+my $client;
+
+# One request that needs a call of ours first.
+sub ask {
+	my ($method, $target, %o) = @_;
+	$client->close if $client;
+	$client = $t->connect;
+	$client->send($t->bytes($method, $target, token => $t->jwt(sub => 'alice', claims => {sid => 's' . ++$serial}), %o));
+}
+
+# Makes kept connections: so many calls at a time, each answered at the end.
+sub keep {
+	my ($n) = @_;
+
+	my @clients = map { $t->connect } 1 .. $n;
+	$_->send($t->bytes(GET => '/accounts', token => $t->jwt(sub => 'alice', claims => {sid => 'k' . ++$serial}))) for @clients;
+	my @calls = map { $up->call } 1 .. $n;
+	my %kept = map { $_->connection => 1 } @calls;
+	die "not $n connections\n" if keys %kept != $n;
+	$_->answer(404, '{"errors":[]}') for @calls;
+	$_->response for @clients;
+	$_->close for @clients;
+	return \%kept;
+}
+
+sub code { my $r = $client->response; return $r->status . ' ' . $r->code }
+
+# -- a token -----------------------------------------------------------------------------
+
+for my $end (qw(close abort)) {
+	my $kept = keep(1);
+	ask(GET => '/accounts');
+	my $call = $up->call;
+	ok($kept->{$call->connection}, "$end: a token call on a kept connection");
+	my $first = $call->body;
+	my $from = $call->connection;
+	$call->$end;
+	$call = $up->call;
+	like($call->line, qr{\APOST /customers/10001/token }, "$end: sent once more");
+	is($call->body, $first, "$end: the same");
+	isnt($call->connection, $from, "$end: on another connection");
+	$call->token;
+	$up->call->answer(200, '{"data":[]}');
+	is($client->response->status, 200, "$end: and served");
+}
+
+# the second connection is kept, too, and closed: that was all
+keep(3);
+ask(GET => '/accounts');
+$up->call->close for 1, 2;
+is(code(), '502 upstream_unavailable', 'two kept connections that are closed: once more, and no more');
+ok($up->quiet, 'nothing else was sent');
+
+# a new one is closed: it was not the waiting that closed it
+$_->{client}->close for @{$up->{open}};
+ask(GET => '/accounts');
+$up->call->close;
+is(code(), '502 upstream_unavailable', 'a new connection that is closed: not again');
+ok($up->quiet, 'nothing else was sent');
+
+# an answer has begun
+for (['a byte' => 'H'], ['a status line' => "HTTP/1.1 201 Created\r\n"], ['half of a head' => "HTTP/1.1 201 Created\r\nContent-Le"]) {
+	my ($name, $bytes) = @$_;
+	keep(1);
+	ask(GET => '/accounts');
+	$up->call->end($bytes);
+	is(code(), '502 upstream_unavailable', "$name: not again");
+	ok($up->quiet, "$name: nothing else was sent");
+}
+
+# -- a list ------------------------------------------------------------------------------
+
+keep(1);
+$client->close;
+$client = $t->connect;
+$client->send($t->bytes(GET => '/accounts', token => $t->jwt(sub => 'found', claims => {iss => 'https://find.example.test/'})));
+my $call = $up->call;
+like($call->line, qr{\AGET /customers\?}, 'a lookup');
+$call->close;
+$call = $up->call;
+like($call->line, qr{\AGET /customers\?}, 'sent once more');
+$call->answer(200, '{"data":[{"type":"individualCustomer","id":"10001","attributes":{"jwtSubject":"found"}}]}');
+$up->grant;
+$up->call->answer(200, '{"data":[]}');
+is($client->response->status, 200, 'and served');
+
+# -- one-time passwords --------------------------------------------------------------------
+
+my %session = (token => $t->jwt(sub => 'alice', claims => {sid => 'otp'}));
+my $start = {data => {type => 'customerTokenVerification', attributes => {channel => 'sms'}}};
+
+keep(1);
+ask(POST => '/customers/10001/token/verification', json => $start, %session);
+$up->call->close;
+is(code(), '502 upstream_unavailable', 'a verification is started once');
+ok($up->quiet, 'nobody gets two messages');
+
+ask(POST => '/customers/10001/token/verification', json => $start, %session);
+$up->call->answer(201, {data => {type => 'customerTokenVerification', attributes => {verificationToken => 'of-unit'}}});
+my $handle = $client->response->json->{data}{attributes}{verificationToken};
+keep(1);
+ask(POST => '/customers/10001/token', %session, json => {data => {type => 'customerToken', attributes => {
+	scope => 'payments-write', verificationToken => $handle, verificationCode => '123456'}}});
+$call = $up->call;
+like($call->body, qr/"verificationCode":"123456"/, 'a code');
+$call->close;
+is(code(), '502 upstream_unavailable', 'is sent once');
+ok($up->quiet, 'and not again');
+$client->close;
+
+# whatever the operator has set
+$t->configure(broker => 'proxy_next_upstream error timeout non_idempotent;');
+my $conf = $t->read_file('nginx.conf');
+my $file = $t->write_file('broker.conf', UnitGateway::slurp($t->root . '/conf/unit_broker.conf') =~ s/^proxy_next_upstream off;//mr);
+$conf =~ s{include "[^"]*/unit_broker\.conf"}{include "broker.conf"} or die;
+$t->write_file('nginx.conf', $conf);
+ok($t->reload, 'proxy_next_upstream on');
+%session = (token => $t->jwt(sub => 'alice', claims => {sid => 'otp2'}));
+keep(2);
+ask(POST => '/customers/10001/token/verification', json => $start, %session);
+$up->call->close;
+is(code(), '502 upstream_unavailable', 'changes nothing for verifications');
+ok($up->quiet, 'nobody gets two messages');
+$client->close;
+$t->stop;
+
+# -- limits --------------------------------------------------------------------------------
+
+$t = UnitGateway->new(upstream => $up->address, sandbox => 0, limits => 'unit_budget 100r/h burst=20 reserve=0%;')->start;
+keep(1);
+ask(GET => '/accounts');
+$up->call->close;
+$up->grant;
+$up->call->answer(200, '{"data":[]}');
+is($client->response->status, 200, 'served');
+$client->send($t->bytes(GET => '/accounts', token => $t->jwt(sub => 'alice', claims => {sid => "s$serial"})));
+$up->call->answer(200, '{"data":[]}');
+my ($left) = $client->response->header('RateLimit') =~ /"budget";r=(\d+)/;
+is($left, 20 - 1 - 3 - 1, 'each sending counts for the budget');
+$client->close;
+
+$t->done;
