@@ -67,6 +67,10 @@ typedef struct {
     time_t                       max_age;      /* two_factor jwt */
     ngx_uint_t                   weight;       /* of its share */
     u_char                       fingerprint[NGX_HTTP_UNIT_SHA256_LEN];
+    u_char                       space[NGX_HTTP_UNIT_SHA256_LEN];
+                                               /* of the caches' keys: its
+                                                  fingerprint and that of the
+                                                  scope table */
     unsigned                     all:1;        /* scopes all */
     unsigned                     lookup:1;     /* customer lookup */
     unsigned                     two_factor_jwt:1;
@@ -170,7 +174,7 @@ typedef struct {
 } ngx_http_unit_budget_ctx_t;
 
 
-/* who calls; strings point into claims[] or into the request's pool */
+/* who calls; strings are in the request's pool */
 typedef struct {
     ngx_http_unit_partner_t     *partner;
     ngx_str_t                    subject;
@@ -179,9 +183,12 @@ typedef struct {
     ngx_uint_t                   ncustomers;
     time_t                       exp;
     time_t                       auth_time;
+    u_char                       token_key[NGX_HTTP_UNIT_SHA256_LEN];
+                                               /* of its only customer */
     unsigned                     amr:1;
     unsigned                     read_only:1;
     unsigned                     no_role:1;
+    unsigned                     has_key:1;    /* token_key is set */
 } ngx_http_unit_identity_t;
 
 
@@ -245,7 +252,6 @@ struct ngx_http_unit_ctx_s {
     unsigned                        scrubbed:1;  /* at its end */
 
     u_char                          id[32];
-    u_char                          claims[NGX_HTTP_UNIT_CLAIMS_MAX];
 };
 
 

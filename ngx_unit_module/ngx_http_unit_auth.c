@@ -10,6 +10,7 @@
 #include "ngx_http_unit_budget.h"
 #include "ngx_http_unit_keys.h"
 #include "ngx_http_unit_memo.h"
+#include "ngx_http_unit_token.h"
 
 
 static ngx_int_t ngx_http_unit_auth_bearer(ngx_http_request_t *r,
@@ -87,11 +88,14 @@ ngx_http_unit_auth_bearer(ngx_http_request_t *r, ngx_str_t *token,
 
     *reason = "jwt_missing";
 
+    /* in any case, and in this one nearly always */
+
     if (h == NULL
         || h->value.len < sizeof("Bearer") - 1
-        || ngx_strncasecmp(h->value.data, (u_char *) "Bearer",
-                           sizeof("Bearer") - 1)
-           != 0)
+        || (ngx_memcmp(h->value.data, "Bearer", sizeof("Bearer") - 1) != 0
+            && ngx_strncasecmp(h->value.data, (u_char *) "Bearer",
+                               sizeof("Bearer") - 1)
+               != 0))
     {
         return NGX_ABORT;
     }
@@ -302,6 +306,17 @@ ngx_http_unit_auth_identity(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
         }
 
         p = ngx_copy(p, claims->customers[i].data, claims->customers[i].len);
+    }
+
+    if (id->ncustomers == 1) {
+
+        if (ngx_http_unit_token_key_of(id, &id->customers, id->token_key)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        id->has_key = 1;
     }
 
     return NGX_OK;

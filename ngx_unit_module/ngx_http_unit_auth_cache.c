@@ -14,8 +14,9 @@
 
 /* data of a NGX_HTTP_UNIT_SHM_JWT record; the strings follow it */
 typedef struct {
-    u_char      partner[NGX_HTTP_UNIT_SHA256_LEN];   /* fingerprint */
+    u_char      space[NGX_HTTP_UNIT_SHA256_LEN];     /* of the partner */
     u_char      key[NGX_HTTP_UNIT_SHA256_LEN];       /* thumbprint */
+    u_char      token_key[NGX_HTTP_UNIT_SHA256_LEN];
     int64_t     exp;
     int64_t     auth_time;
     uint16_t    subject;                             /* lengths */
@@ -25,29 +26,34 @@ typedef struct {
     uint8_t     amr;
     uint8_t     read_only;
     uint8_t     no_role;
+    uint8_t     has_key;
 } ngx_http_unit_auth_record_t;
 
 
 /* data of a NGX_HTTP_UNIT_SHM_JWT_BAD record */
 typedef struct {
-    u_char      partner[NGX_HTTP_UNIT_SHA256_LEN];
+    u_char      space[NGX_HTTP_UNIT_SHA256_LEN];
     u_char      keys[NGX_HTTP_UNIT_SHA256_LEN];      /* set's fingerprint */
 } ngx_http_unit_auth_bad_t;
 
 
+static ngx_int_t ngx_http_unit_auth_cache_identity(ngx_http_request_t *r,
+    ngx_http_unit_ctx_t *ctx, ngx_http_unit_partner_t *partner, size_t size);
 static ngx_http_unit_partner_t *ngx_http_unit_auth_cache_partner(
-    ngx_http_unit_main_conf_t *umcf, const u_char *fingerprint);
+    ngx_http_unit_main_conf_t *umcf, const u_char *space);
+
+
+/* records leave the zone through this: no pool is touched under the lock */
+static u_char  ngx_http_unit_auth_cache_buf[NGX_HTTP_UNIT_CLAIMS_MAX];
 
 
 ngx_int_t
 ngx_http_unit_auth_cache_find(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx)
 {
-    u_char                        *p;
     size_t                         size;
     ngx_http_unit_shm_t           *shm;
     ngx_http_unit_keys_t          *keys;
     ngx_http_unit_partner_t       *partner;
-    ngx_http_unit_identity_t      *id;
     ngx_http_unit_shm_node_t      *node;
     ngx_http_unit_auth_bad_t       bad;
     ngx_http_unit_auth_record_t    rec;
@@ -62,7 +68,7 @@ ngx_http_unit_auth_cache_find(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx)
 
     if (node && node->size <= NGX_HTTP_UNIT_CLAIMS_MAX) {
         size = node->size;
-        ngx_memcpy(ctx->claims, node->data, size);
+        ngx_memcpy(ngx_http_unit_auth_cache_buf, node->data, size);
         ngx_http_unit_shm_touch_locked(shm, node);
 
     } else {
@@ -83,7 +89,7 @@ ngx_http_unit_auth_cache_find(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx)
 
         /* bad for the keys of then, which may have been replaced */
 
-        partner = ngx_http_unit_auth_cache_partner(ctx->umcf, bad.partner);
+        partner = ngx_http_unit_auth_cache_partner(ctx->umcf, bad.space);
 
         return (partner && partner->keys->set
                 && ngx_memcmp(partner->keys->fingerprint, bad.keys,
@@ -92,9 +98,9 @@ ngx_http_unit_auth_cache_find(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx)
                ? NGX_ABORT : NGX_DECLINED;
     }
 
-    ngx_memcpy(&rec, ctx->claims, sizeof(rec));
+    ngx_memcpy(&rec, ngx_http_unit_auth_cache_buf, sizeof(rec));
 
-    partner = ngx_http_unit_auth_cache_partner(ctx->umcf, rec.partner);
+    partner = ngx_http_unit_auth_cache_partner(ctx->umcf, rec.space);
 
     if (partner == NULL || (time_t) rec.exp <= ngx_time()) {
         return NGX_DECLINED;
@@ -117,8 +123,31 @@ ngx_http_unit_auth_cache_find(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx)
         return NGX_DECLINED;
     }
 
+    return ngx_http_unit_auth_cache_identity(r, ctx, partner, size);
+}
+
+
+/* what the record says, out of the buffer */
+
+static ngx_int_t
+ngx_http_unit_auth_cache_identity(ngx_http_request_t *r,
+    ngx_http_unit_ctx_t *ctx, ngx_http_unit_partner_t *partner, size_t size)
+{
+    u_char                       *p;
+    ngx_http_unit_identity_t     *id;
+    ngx_http_unit_auth_record_t   rec;
+
+    ngx_memcpy(&rec, ngx_http_unit_auth_cache_buf, sizeof(rec));
+
     id = &ctx->identity;
-    p = ctx->claims + sizeof(ngx_http_unit_auth_record_t);
+    size -= sizeof(ngx_http_unit_auth_record_t);
+
+    p = ngx_pnalloc(r->pool, size);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(p, ngx_http_unit_auth_cache_buf + sizeof(rec), size);
 
     id->partner = partner;
 
@@ -140,13 +169,16 @@ ngx_http_unit_auth_cache_find(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx)
     id->read_only = rec.read_only;
     id->no_role = rec.no_role;
 
+    ngx_memcpy(id->token_key, rec.token_key, sizeof(rec.token_key));
+    id->has_key = rec.has_key;
+
     return NGX_OK;
 }
 
 
 static ngx_http_unit_partner_t *
 ngx_http_unit_auth_cache_partner(ngx_http_unit_main_conf_t *umcf,
-    const u_char *fingerprint)
+    const u_char *space)
 {
     ngx_uint_t                i;
     ngx_http_unit_partner_t  *partner;
@@ -154,8 +186,7 @@ ngx_http_unit_auth_cache_partner(ngx_http_unit_main_conf_t *umcf,
     partner = umcf->partners.elts;
 
     for (i = 0; i < umcf->partners.nelts; i++) {
-        if (ngx_memcmp(partner[i].fingerprint, fingerprint,
-                       NGX_HTTP_UNIT_SHA256_LEN)
+        if (ngx_memcmp(partner[i].space, space, NGX_HTTP_UNIT_SHA256_LEN)
             == 0)
         {
             return &partner[i];
@@ -191,7 +222,7 @@ ngx_http_unit_auth_cache_keep(ngx_http_unit_ctx_t *ctx,
 
     ngx_memzero(&rec, sizeof(rec));
 
-    ngx_memcpy(rec.partner, id->partner->fingerprint, sizeof(rec.partner));
+    ngx_memcpy(rec.space, id->partner->space, sizeof(rec.space));
     ngx_memcpy(rec.key, ngx_http_unit_rsa_thumbprint(key->rsa),
                sizeof(rec.key));
 
@@ -204,6 +235,9 @@ ngx_http_unit_auth_cache_keep(ngx_http_unit_ctx_t *ctx,
     rec.amr = id->amr;
     rec.read_only = id->read_only;
     rec.no_role = id->no_role;
+    rec.has_key = id->has_key;
+
+    ngx_memcpy(rec.token_key, id->token_key, sizeof(rec.token_key));
 
     /* a day is enough, and keeps the sum far from the clock's wrap */
 
@@ -243,7 +277,7 @@ ngx_http_unit_auth_cache_keep_bad(ngx_http_unit_ctx_t *ctx,
 
     shm = ctx->umcf->shm;
 
-    ngx_memcpy(bad.partner, partner->fingerprint, sizeof(bad.partner));
+    ngx_memcpy(bad.space, partner->space, sizeof(bad.space));
     ngx_memcpy(bad.keys, partner->keys->fingerprint, sizeof(bad.keys));
 
     ngx_http_unit_shm_lock(shm);

@@ -21,6 +21,7 @@
  * NGX_OK        verified before: ctx->identity is set
  * NGX_ABORT     known to have a wrong signature
  * NGX_DECLINED  not known, or what is known does not count any more
+ * NGX_ERROR     no memory
  */
 ngx_int_t ngx_http_unit_auth_cache_find(ngx_http_request_t *r,
     ngx_http_unit_ctx_t *ctx);

@@ -62,9 +62,7 @@ ngx_http_unit_create_ctx(ngx_http_request_t *r)
 
     ctx = cln->data;
 
-    /* all but the claims, which are written before they are read */
-
-    ngx_memzero(ctx, offsetof(ngx_http_unit_ctx_t, claims));
+    ngx_memzero(ctx, sizeof(ngx_http_unit_ctx_t));
 
     ctx->request = r;
     ctx->umcf = ngx_http_get_module_main_conf(r, ngx_http_unit_module);

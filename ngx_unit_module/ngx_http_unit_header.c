@@ -18,7 +18,7 @@ typedef struct {
 static void ngx_http_unit_header_type(ngx_http_unit_ctx_t *ctx,
     ngx_table_elt_t *h);
 static ngx_int_t ngx_http_unit_header_allowed(ngx_http_unit_loc_conf_t *ulcf,
-    ngx_uint_t hash, u_char *name, size_t len);
+    ngx_uint_t hash, u_char *name, size_t len, ngx_uint_t lowcase);
 static ngx_int_t ngx_http_unit_header_hops(ngx_http_request_t *r,
     ngx_http_unit_loc_conf_t *ulcf, u_char **hops);
 static ngx_int_t ngx_http_unit_header_uri(ngx_http_request_t *r,
@@ -299,7 +299,7 @@ ngx_http_unit_header_forward(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx)
         }
 
         n = ngx_http_unit_header_allowed(ctx->ulcf, h[i].hash,
-                                         h[i].lowcase_key, h[i].key.len);
+                                         h[i].lowcase_key, h[i].key.len, 1);
 
         if (n < 0 || (hops && hops[n])) {
             continue;
@@ -374,11 +374,11 @@ ngx_http_unit_header_type(ngx_http_unit_ctx_t *ctx, ngx_table_elt_t *h)
 }
 
 
-/* the index in the location's allow-list of a name in any case, or -1 */
+/* the index in the location's allow-list of a name, lowcase or not, or -1 */
 
 static ngx_int_t
 ngx_http_unit_header_allowed(ngx_http_unit_loc_conf_t *ulcf, ngx_uint_t hash,
-    u_char *name, size_t len)
+    u_char *name, size_t len, ngx_uint_t lowcase)
 {
     ngx_uint_t                    i;
     ngx_http_unit_header_name_t  *hn;
@@ -389,7 +389,9 @@ ngx_http_unit_header_allowed(ngx_http_unit_loc_conf_t *ulcf, ngx_uint_t hash,
 
         if (hn[i].hash == hash
             && hn[i].lowcase.len == len
-            && ngx_strncasecmp(hn[i].lowcase.data, name, len) == 0)
+            && (lowcase ? ngx_memcmp(hn[i].lowcase.data, name, len)
+                        : ngx_strncasecmp(hn[i].lowcase.data, name, len))
+               == 0)
         {
             return (ngx_int_t) i;
         }
@@ -434,8 +436,8 @@ ngx_http_unit_header_hops(ngx_http_request_t *r,
         }
 
         if (c[i].key.len != sizeof("Connection") - 1
-            || ngx_strncasecmp(c[i].key.data, (u_char *) "Connection",
-                               sizeof("Connection") - 1)
+            || ngx_memcmp(c[i].lowcase_key, "connection",
+                          sizeof("connection") - 1)
                != 0)
         {
             continue;
@@ -458,7 +460,7 @@ ngx_http_unit_header_hops(ngx_http_request_t *r,
                 p++;
             }
 
-            n = ngx_http_unit_header_allowed(ulcf, hash, token, p - token);
+            n = ngx_http_unit_header_allowed(ulcf, hash, token, p - token, 0);
 
             if (n < 0) {
                 continue;

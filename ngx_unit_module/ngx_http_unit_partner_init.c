@@ -11,13 +11,14 @@
 
 
 static ngx_int_t ngx_http_unit_partner_fingerprint(
-    ngx_http_unit_partner_t *partner);
+    ngx_http_unit_partner_t *partner, const ngx_http_unit_policy_t *policy);
 
 
 /* of all that decides what a token means, so that caches follow a reload */
 
 static ngx_int_t
-ngx_http_unit_partner_fingerprint(ngx_http_unit_partner_t *partner)
+ngx_http_unit_partner_fingerprint(ngx_http_unit_partner_t *partner,
+    const ngx_http_unit_policy_t *policy)
 {
     ngx_str_t   fields[10];
     ngx_uint_t  flags[2];
@@ -38,7 +39,17 @@ ngx_http_unit_partner_fingerprint(ngx_http_unit_partner_t *partner)
     fields[9].data = (u_char *) flags;
     fields[9].len = sizeof(flags);
 
-    return ngx_http_unit_sha256(fields, 10, 0, partner->fingerprint);
+    if (ngx_http_unit_sha256(fields, 10, 0, partner->fingerprint) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    ngx_str_set(&fields[0], "space");
+    fields[1].data = partner->fingerprint;
+    fields[1].len = NGX_HTTP_UNIT_SHA256_LEN;
+    fields[2].data = (u_char *) ngx_http_unit_policy_fingerprint(policy);
+    fields[2].len = NGX_HTTP_UNIT_SHA256_LEN;
+
+    return ngx_http_unit_sha256(fields, 3, 0, partner->space);
 }
 
 
@@ -54,7 +65,9 @@ ngx_http_unit_conf_partners(ngx_conf_t *cf, ngx_http_unit_main_conf_t *umcf)
 
     for (i = 0; i < umcf->partners.nelts; i++, partner++) {
 
-        if (ngx_http_unit_partner_fingerprint(partner) != NGX_OK) {
+        if (ngx_http_unit_partner_fingerprint(partner, umcf->policy)
+            != NGX_OK)
+        {
             return NGX_ERROR;
         }
 

@@ -12,7 +12,7 @@
 
 
 /* changes with every change of the structures in the zone */
-#define NGX_HTTP_UNIT_SHM_LAYOUT      5
+#define NGX_HTTP_UNIT_SHM_LAYOUT      6
 
 /* one bucket per so many bytes of zone: about one per record */
 #define NGX_HTTP_UNIT_SHM_PER_BUCKET  1024

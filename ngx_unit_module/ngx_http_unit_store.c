@@ -28,6 +28,7 @@ static ngx_int_t ngx_http_unit_store_acquire(void *store,
     ngx_http_unit_store_req_t *req);
 static ngx_http_unit_shm_node_t *ngx_http_unit_store_find_locked(
     ngx_http_unit_shm_t *shm, ngx_http_unit_store_req_t *req);
+static ngx_uint_t ngx_http_unit_store_is_due(ngx_http_unit_shm_node_t *node);
 static ngx_uint_t ngx_http_unit_store_refresh_locked(
     ngx_http_unit_shm_t *shm, ngx_http_unit_store_req_t *req,
     ngx_http_unit_shm_node_t *node);
@@ -78,7 +79,6 @@ ngx_http_unit_store_acquire(void *store, ngx_http_unit_store_req_t *req)
     ngx_http_unit_shm_t  *shm = store;
 
     size_t                     len;
-    ngx_msec_t                 refresh;
     ngx_http_unit_shm_node_t  *node;
 
     len = 0;
@@ -93,10 +93,7 @@ ngx_http_unit_store_acquire(void *store, ngx_http_unit_store_req_t *req)
     if (node) {
         len = ngx_http_unit_store_read_locked(shm, node, req);
 
-        ngx_memcpy(&refresh, node->data, sizeof(ngx_msec_t));
-
-        if (refresh
-            && (ngx_msec_int_t) (refresh - ngx_current_msec) <= 0
+        if (ngx_http_unit_store_is_due(node)
             && ngx_http_unit_store_refresh_locked(shm, req, node)
             && ngx_http_unit_store_lease_locked(shm, req))
         {
@@ -166,18 +163,21 @@ ngx_http_unit_store_read_locked(ngx_http_unit_shm_t *shm,
 static ngx_int_t
 ngx_http_unit_store_value(ngx_http_unit_store_req_t *req, size_t len)
 {
-    req->value.data = ngx_pnalloc(req->pool, len);
+    u_char  *p;
 
-    if (req->value.data) {
-        ngx_memcpy(req->value.data, ngx_http_unit_store_buf, len);
+    p = ngx_pnalloc(req->pool, req->reserve + len);
+
+    if (p) {
+        req->value.data = p + req->reserve;
         req->value.len = len;
+        ngx_memcpy(req->value.data, ngx_http_unit_store_buf, len);
     }
 
     if (req->secret) {
         ngx_explicit_memzero(ngx_http_unit_store_buf, len);
     }
 
-    return req->value.data ? NGX_OK : NGX_ERROR;
+    return p ? NGX_OK : NGX_ERROR;
 }
 
 
@@ -213,6 +213,19 @@ ngx_http_unit_store_find_locked(ngx_http_unit_shm_t *shm,
     }
 
     return found;
+}
+
+
+/* has the time come after which a new one may be made in advance */
+
+static ngx_uint_t
+ngx_http_unit_store_is_due(ngx_http_unit_shm_node_t *node)
+{
+    ngx_msec_t  refresh;
+
+    ngx_memcpy(&refresh, node->data, sizeof(ngx_msec_t));
+
+    return refresh && (ngx_msec_int_t) (refresh - ngx_current_msec) <= 0;
 }
 
 
@@ -500,7 +513,7 @@ ngx_http_unit_store_find(void *store, ngx_http_unit_store_req_t *req)
 
     node = ngx_http_unit_store_find_locked(shm, req);
 
-    if (node) {
+    if (node && !(req->fresh && ngx_http_unit_store_is_due(node))) {
         len = ngx_http_unit_store_read_locked(shm, node, req);
     }
 

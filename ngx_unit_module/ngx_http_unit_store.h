@@ -42,12 +42,15 @@ struct ngx_http_unit_store_req_s {
 
     /* the record, in put() and out of acquire() */
     ngx_pool_t                     *pool;     /* for value */
+    size_t                          reserve;  /* bytes left free before it */
     ngx_str_t                       value;
     ngx_msec_t                      ttl;      /* ms the record may be used */
     ngx_msec_t                      refresh_in;  /* put(): ms after which a new
                                                  one may be made in advance,
                                                  0: never */
     unsigned                        secret:1; /* wipe when freed */
+    unsigned                        fresh:1;  /* find(): one that is due to be
+                                                 refreshed will not do */
 
     /* out of acquire() */
     ngx_http_unit_store_result_e    result;

@@ -2,15 +2,20 @@
 /*
  * The token broker, see ngx_http_unit_token.h.  What is cached, leased and
  * waited for is the business of the flight; here is which token an operation
- * goes with, what the request for one looks like, and under which key it is
- * kept.  Unit's answer is read in _token_answer.c.
+ * goes with, and what the request for one looks like.  Under which key it is
+ * kept is said in _token_key.c; Unit's answer is read in _token_answer.c.
  */
 
 
+#include <ngx_config.h>
+#include <ngx_core.h>
 #include <jansson.h>
 #include "ngx_http_unit_token.h"
 
 
+static ngx_int_t ngx_http_unit_token_find(ngx_http_request_t *r,
+    ngx_http_unit_ctx_t *ctx, ngx_uint_t verified,
+    const ngx_http_unit_scopes_t *scopes);
 static ngx_int_t ngx_http_unit_token_bearer(ngx_http_request_t *r,
     ngx_http_unit_ctx_t *ctx, ngx_str_t *value);
 static ngx_int_t ngx_http_unit_token_verified(ngx_http_request_t *r,
@@ -43,6 +48,15 @@ ngx_http_unit_token(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
     ngx_http_unit_token_scopes(ctx, &scopes);
 
     if (ctx->flight == NULL) {
+
+        /* nearly always it is there: without the means to make one, then */
+
+        rc = ngx_http_unit_token_find(r, ctx, 0, &scopes);
+
+        if (rc != NGX_DECLINED) {
+            return rc;
+        }
+
         ctx->flight = ngx_http_unit_token_flight(r, ctx, 0, &scopes);
 
         if (ctx->flight == NULL) {
@@ -65,6 +79,56 @@ ngx_http_unit_token(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
     }
 
     return ngx_http_unit_token_bearer(r, ctx, &req->value);
+}
+
+
+/*
+ * A token that is there and needs no refreshing.  NGX_OK, NGX_DECLINED (there
+ * is none), NGX_ERROR
+ */
+
+static ngx_int_t
+ngx_http_unit_token_find(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
+    ngx_uint_t verified, const ngx_http_unit_scopes_t *scopes)
+{
+    ngx_http_unit_store_req_t  req;
+
+    if (ngx_http_unit_token_key(ctx, verified, ctx->token_key) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(&req, sizeof(ngx_http_unit_store_req_t));
+
+    req.class = NGX_HTTP_UNIT_SHM_TOKEN;
+    req.key = ctx->token_key;
+    req.scopes = *scopes;
+    req.pool = r->pool;
+    req.reserve = sizeof("Bearer ") - 1;
+    req.secret = 1;
+    req.fresh = 1;
+
+    /* more may have been granted than is needed */
+
+    if (ctx->verdict.scope >= 0) {
+        ngx_http_unit_scopes_add(&req.need, ctx->verdict.scope);
+    }
+
+    if (ctx->umcf->store->find(ctx->umcf->shm, &req) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (req.result != NGX_HTTP_UNIT_STORE_HIT) {
+        return NGX_DECLINED;
+    }
+
+    ctx->token.data = req.value.data - req.reserve;
+    ctx->token.len = req.reserve + req.value.len;
+
+    ngx_memcpy(ctx->token.data, "Bearer ", sizeof("Bearer ") - 1);
+
+    ctx->token_status = NGX_HTTP_UNIT_TOKEN_HIT;
+
+    return NGX_OK;
 }
 
 
@@ -105,7 +169,6 @@ ngx_http_unit_token_verified(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
     ngx_int_t                   rc;
     ngx_http_unit_scopes_t      scopes;
     ngx_http_unit_flight_t     *flight;
-    ngx_http_unit_store_req_t   req;
 
     ngx_http_unit_scopes_zero(&scopes);
 
@@ -158,31 +221,14 @@ ngx_http_unit_token_verified(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
         return ngx_http_unit_token_bearer(r, ctx, &flight->req.value);
     }
 
-    if (ngx_http_unit_token_key(ctx, 1, ctx->token_key) != NGX_OK) {
-        return NGX_ERROR;
-    }
+    rc = ngx_http_unit_token_find(r, ctx, 1, &scopes);
 
-    ngx_memzero(&req, sizeof(ngx_http_unit_store_req_t));
-
-    req.class = NGX_HTTP_UNIT_SHM_TOKEN;
-    req.key = ctx->token_key;
-    req.scopes = scopes;
-    req.pool = r->pool;
-    req.secret = 1;
-
-    if (ctx->umcf->store->find(ctx->umcf->shm, &req) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    if (req.result != NGX_HTTP_UNIT_STORE_HIT) {
+    if (rc == NGX_DECLINED) {
         *code = NGX_HTTP_UNIT_TWO_FACTOR_REQUIRED;
         *reason = "not_verified";
-        return NGX_DECLINED;
     }
 
-    ctx->token_status = NGX_HTTP_UNIT_TOKEN_HIT;
-
-    return ngx_http_unit_token_bearer(r, ctx, &req.value);
+    return rc;
 }
 
 
@@ -281,36 +327,6 @@ ngx_http_unit_token_flight(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
 }
 
 
-/*
- * Whoever shares this key shares the tokens: everything that tells callers
- * apart is in it.  The fingerprint of the scope table is, because the records
- * hold scopes as bits.
- */
-
-ngx_int_t
-ngx_http_unit_token_key(ngx_http_unit_ctx_t *ctx, ngx_uint_t verified,
-    u_char *key)
-{
-    ngx_str_t  fields[7];
-
-    ngx_str_set(&fields[0], "token");
-    fields[1].data = ctx->identity.partner->fingerprint;
-    fields[1].len = NGX_HTTP_UNIT_SHA256_LEN;
-    fields[2] = ctx->identity.subject;
-    fields[3] = ctx->identity.session;
-    fields[4] = ctx->customer;
-
-    fields[5].data = (u_char *) (verified ? "1" : "0");
-    fields[5].len = 1;
-
-    fields[6].data = (u_char *)
-                        ngx_http_unit_policy_fingerprint(ctx->umcf->policy);
-    fields[6].len = NGX_HTTP_UNIT_SHA256_LEN;
-
-    return ngx_http_unit_sha256(fields, 7, 0, key);
-}
-
-
 static void
 ngx_http_unit_token_scopes(ngx_http_unit_ctx_t *ctx,
     ngx_http_unit_scopes_t *scopes)
@@ -343,52 +359,6 @@ ngx_http_unit_token_scopes(ngx_http_unit_ctx_t *ctx,
 
         ngx_http_unit_scopes_add(scopes, i);
     }
-}
-
-
-ngx_int_t
-ngx_http_unit_token_names(ngx_pool_t *pool,
-    const ngx_http_unit_policy_t *policy, const ngx_http_unit_scopes_t *scopes,
-    ngx_str_t *names)
-{
-    u_char                              *p;
-    size_t                               len;
-    ngx_uint_t                           i, n;
-    const ngx_http_unit_policy_scope_t  *scope;
-
-    len = 0;
-    n = ngx_http_unit_policy_nscopes(policy);
-
-    for (i = 0; i < n; i++) {
-        if (ngx_http_unit_scopes_has(scopes, i)) {
-            len += ngx_http_unit_policy_scope(policy, i)->name.len + 1;
-        }
-    }
-
-    p = ngx_pnalloc(pool, len + 1);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    names->data = p;
-
-    for (i = 0; i < n; i++) {
-
-        if (!ngx_http_unit_scopes_has(scopes, i)) {
-            continue;
-        }
-
-        if (p != names->data) {
-            *p++ = ' ';
-        }
-
-        scope = ngx_http_unit_policy_scope(policy, i);
-        p = ngx_cpymem(p, scope->name.data, scope->name.len);
-    }
-
-    names->len = p - names->data;
-
-    return NGX_OK;
 }
 
 

@@ -49,6 +49,10 @@ ngx_int_t ngx_http_unit_token_customer(ngx_http_request_t *r,
 ngx_int_t ngx_http_unit_token_key(ngx_http_unit_ctx_t *ctx,
     ngx_uint_t verified, u_char *key);
 
+/* The same for one of the caller's customers, tokens not verified. */
+ngx_int_t ngx_http_unit_token_key_of(const ngx_http_unit_identity_t *id,
+    const ngx_str_t *customer, u_char *key);
+
 /*
  * Read Unit's answer to the creation of a token (customerBearerToken).
  *
