@@ -4,6 +4,8 @@
  */
 
 
+#include <ngx_config.h>
+#include <ngx_core.h>
 #include <jansson.h>
 #include "ngx_http_unit_customer.h"
 #include "ngx_http_unit_header.h"

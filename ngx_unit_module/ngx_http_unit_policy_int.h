@@ -10,6 +10,8 @@
 #define _NGX_HTTP_UNIT_POLICY_INT_H_INCLUDED_
 
 
+#include <ngx_config.h>
+#include <ngx_core.h>
 #include <jansson.h>
 #include "ngx_http_unit_policy.h"
 

@@ -5,6 +5,8 @@
  */
 
 
+#include <ngx_config.h>
+#include <ngx_core.h>
 #include <jansson.h>
 #include "ngx_http_unit_token.h"
 

@@ -9,6 +9,8 @@
 #define _NGX_HTTP_UNIT_TWO_FACTOR_H_INCLUDED_
 
 
+#include <ngx_config.h>
+#include <ngx_core.h>
 #include <jansson.h>
 #include "ngx_http_unit.h"
 #include "ngx_http_unit_handle.h"
