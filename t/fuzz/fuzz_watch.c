@@ -10,6 +10,7 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
+#include <math.h>
 #include <jansson.h>
 #include "ngx_http_unit_json.h"
 #include "ngx_stub.h"
@@ -240,10 +241,47 @@ fuzz_walk(json_t *value, fuzz_place_t *places, size_t n, size_t element,
 }
 
 
+/* what is read of a hit is what jansson reads in it */
+
+static void
+fuzz_value(ngx_pool_t *pool, ngx_http_unit_json_hit_t *hit, json_t *value)
+{
+    double      d;
+    int64_t     sec;
+    ngx_str_t   s;
+
+    if (ngx_http_unit_json_string(pool, hit, &s) == NGX_OK) {
+        fuzz_assert(json_is_string(value)
+                    && json_string_length(value) == s.len
+                    && memcmp(json_string_value(value), s.data, s.len) == 0);
+
+        s.data = (u_char *) json_string_value(value);
+        fuzz_assert(ngx_http_unit_json_equal(hit, &s) == 1);
+
+    } else {
+        fuzz_assert(!json_is_string(value));
+    }
+
+    if (ngx_http_unit_json_seconds(hit, &sec) == NGX_OK) {
+        d = json_number_value(value);
+
+        /* 2^52: beyond it doubles have no fractions */
+
+        fuzz_assert(json_is_number(value));
+        fuzz_assert(fabs(d) >= 4503599627370496.0
+                    || (double) sec == floor(d));
+
+    } else {
+        fuzz_assert(!json_is_number(value)
+                    || fabs(json_number_value(value)) >= 4503599627370496.0);
+    }
+}
+
+
 /* the hits of one watch, one by one */
 
 static void
-fuzz_compare(ngx_http_unit_json_t *json, ngx_int_t id)
+fuzz_compare(ngx_pool_t *pool, ngx_http_unit_json_t *json, ngx_int_t id)
 {
     size_t                     i, n;
     json_t                    *value;
@@ -267,6 +305,8 @@ fuzz_compare(ngx_http_unit_json_t *json, ngx_int_t id)
                            JSON_DECODE_ANY, NULL);
         fuzz_assert(value != NULL && json_equal(value, fuzz_found[i].value));
         json_decref(value);
+
+        fuzz_value(pool, hit, fuzz_found[i].value);
     }
 
     fuzz_assert(ngx_http_unit_json_hit(json, id, n) == NULL);
@@ -318,7 +358,7 @@ fuzz_text(ngx_pool_t *pool, ngx_http_unit_json_watch_t **watches, uint8_t *p,
         fuzz_assert(json.hits.nelts == fuzz_nfound);
 
         for (i = 0; i < n; i++) {
-            fuzz_compare(&json, places[i].path->id);
+            fuzz_compare(pool, &json, places[i].path->id);
         }
     }
 

@@ -35,7 +35,7 @@ endef
 $(eval $(call FUZZ_RULES,json,$(wildcard \
     ngx_unit_module/ngx_http_unit_json*.c),-ljansson))
 $(eval $(call FUZZ_RULES,watch,$(wildcard \
-    ngx_unit_module/ngx_http_unit_json*.c),-ljansson))
+    ngx_unit_module/ngx_http_unit_json*.c),-ljansson -lm))
 $(eval $(call FUZZ_RULES,uri,ngx_unit_module/ngx_http_unit_uri.c,))
 
 # Answers of Unit.  The target includes these files, which know of requests, for
