@@ -93,6 +93,13 @@ typedef struct {
 } ngx_http_unit_name_t;
 
 
+/* a unit_gateway on, and the server that it is in */
+typedef struct {
+    ngx_http_unit_name_t         word;
+    ngx_http_core_srv_conf_t    *conf;
+} ngx_http_unit_server_t;
+
+
 typedef struct {
     ngx_http_unit_shm_t         *shm;
     const ngx_http_unit_store_t *store;
@@ -105,6 +112,7 @@ typedef struct {
     ngx_array_t                  files;        /* ngx_http_unit_file_t * */
     ngx_http_unit_name_t         gateway;      /* first unit_gateway on or
                                                   unit_partner */
+    ngx_array_t                  servers;      /* ngx_http_unit_server_t */
     ngx_array_t                  upstreams;    /* see _upstream.c */
 } ngx_http_unit_main_conf_t;
 

@@ -113,6 +113,11 @@ static const ngx_http_unit_code_t  ngx_http_unit_codes[] = {
       ngx_string("The request body must be application/vnd.api+json without "
                  "content encoding.") },
 
+    { ngx_string("too_early"), 425,
+      ngx_string("Too Early"),
+      ngx_string("The request came in TLS early data, which can be replayed: "
+                 "send it again.") },
+
     { ngx_string("rate_limited"), 429,
       ngx_string("Too Many Requests"),
       ngx_string("A request limit is reached, try again later.") },

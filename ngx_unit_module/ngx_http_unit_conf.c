@@ -241,6 +241,7 @@ ngx_http_unit_conf_gateway(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     char                       *rv;
     ngx_str_t                  *value;
+    ngx_http_unit_server_t     *server;
     ngx_http_unit_main_conf_t  *umcf;
 
     rv = ngx_conf_set_flag_slot(cf, cmd, conf);
@@ -251,9 +252,18 @@ ngx_http_unit_conf_gateway(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     umcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_unit_module);
 
+    server = ngx_array_push(&umcf->servers);
+    if (server == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    value = cf->args->elts;
+    ngx_http_unit_conf_word(cf, &value[0], &server->word);
+
+    server->conf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_core_module);
+
     if (umcf->gateway.name.len == 0) {
-        value = cf->args->elts;
-        ngx_http_unit_conf_word(cf, &value[0], &umcf->gateway);
+        umcf->gateway = server->word;
     }
 
     return NGX_CONF_OK;

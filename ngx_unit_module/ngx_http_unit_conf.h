@@ -42,6 +42,13 @@ ngx_int_t ngx_http_unit_conf_partners(ngx_conf_t *cf,
     ngx_http_unit_main_conf_t *umcf);
 
 /*
+ * Servers with a gateway, when all locations are known: the internal ones that
+ * the gateway needs are there, and early data is off.  NGX_OK or NGX_ERROR
+ */
+ngx_int_t ngx_http_unit_conf_servers(ngx_conf_t *cf,
+    ngx_http_unit_main_conf_t *umcf);
+
+/*
  * Without unit_idempotency_secret_file: a secret made of the organisation
  * token, which is the same on every node until that token is replaced.
  * NGX_OK or NGX_ERROR

@@ -319,6 +319,7 @@ ngx_http_unit_postconfiguration(ngx_conf_t *cf)
     }
 
     if (ngx_http_unit_conf_partners(cf, umcf) != NGX_OK
+        || ngx_http_unit_conf_servers(cf, umcf) != NGX_OK
         || ngx_http_unit_conf_default_secret(cf, umcf) != NGX_OK
         || ngx_http_unit_budget_init_conf(cf, umcf) != NGX_OK
         || ngx_http_unit_upstream_init(cf) != NGX_OK)
@@ -378,6 +379,9 @@ ngx_http_unit_create_main_conf(ngx_conf_t *cf)
     if (ngx_array_init(&umcf->partners, cf->pool, 4,
                        sizeof(ngx_http_unit_partner_t))
         != NGX_OK
+        || ngx_array_init(&umcf->servers, cf->pool, 4,
+                          sizeof(ngx_http_unit_server_t))
+           != NGX_OK
         || ngx_array_init(&umcf->files, cf->pool, 4,
                           sizeof(ngx_http_unit_file_t *))
            != NGX_OK

@@ -12,6 +12,7 @@
 #include "ngx_http_unit_body.h"
 #include "ngx_http_unit_budget.h"
 #include "ngx_http_unit_customer.h"
+#include "ngx_http_unit_early.h"
 #include "ngx_http_unit_error.h"
 #include "ngx_http_unit_header.h"
 #include "ngx_http_unit_idem.h"
@@ -383,6 +384,12 @@ ngx_http_unit_phase_precheck(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
     }
 
     ctx->operation = NULL;
+
+    rc = ngx_http_unit_early(r, code, reason);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
 
     rc = ngx_http_unit_idem_head(r, ctx, code, reason);
 

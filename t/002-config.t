@@ -167,7 +167,12 @@ accepted('a key set: one that can be used, one that cannot', partner(jwks => "$d
 	qr/\[warn\].*1 of 2 keys in "\Q$dir\E\/mixed\.json" cannot be used, first: key 2: "kty" is not "RSA"/);
 refused('jwks_request without slash', partner(jwks => undef, jwks_request => '_jwks'),
 	qr/"jwks_request" directive of unit_partner must name an internal location/, qr/jwks_request/);
-accepted('jwks_request', partner(jwks => undef, jwks_request => '/_jwks'));
+refused('jwks_request without its location', partner(jwks => undef, jwks_request => '/_jwks'),
+	qr/"unit_gateway" needs a location for "\/_jwks" in its server/, qr/unit_gateway on/);
+accepted('jwks_request', {
+	%{partner(jwks => undef, jwks_request => '/_jwks')},
+	server => "        location = /_jwks {\n            internal;\n            proxy_pass http://unit_api/keys;\n        }",
+});
 
 # -- what a gateway needs --------------------------------------------------------
 
@@ -188,6 +193,57 @@ refused("unit_zone $_->[0]", do { my $z = $_->[0]; edit { s/unit_zone [^;]*;/uni
 	['zone=unit:', qr/invalid zone size/], ['zone=unit:x', qr/invalid zone size/], ['zone=unit:-1', qr/invalid zone size/],
 	['zone=unit:8k', qr/too small/], ['zone=unit:64m keep', qr/invalid number of arguments/],
 );
+
+# -- the locations of the gateway's own calls ---------------------------------------
+
+# in each server, reached by the calls, closed to clients
+my $broker = 'location /_unit/api/ {';
+my @needs = (qr/"unit_gateway" needs a location for "\/_unit\/api" in its server, with "internal" and "proxy_pass"/, qr/unit_gateway on/);
+my $open = 'proxy_pass http://unit_api/;';
+refused("no such location: $_->[0]", {edit => $_->[1]}, @needs) for (
+	['of that name', sub { s/\Q$broker\E/location \/_unit\/app\/ {/ }], ['but for one path', sub { s/\Q$broker\E/location = \/_unit\/api\/ {/ }],
+	['but for another', sub { s/\Q$broker\E/location \/_unit\/api\/tokens {/ }],
+	['open to clients', sub { s/(\Q$broker\E)[^}]*/$1\n            $open\n        / }],
+	['but one that answers itself', sub { s/(\Q$broker\E)[^}]*/$1\n            internal;\n            return 404;\n        / }],
+	['and a gateway is none', sub { s/\Q$broker\E[^}]*\}// }],
+	['that a regex takes over', sub { s/(\Q$broker\E)/location ~ token\$ {\n            return 404;\n        }\n        $1/ }],
+	['that a nested one takes over', sub { s/(\Q$broker\E)/$1\n            location \/_unit\/api\/customers {\n                return 404;\n            }/ }],
+);
+my $alone = sub {
+	my ($more, $listen) = @_;
+	return {servers => "    server {\n        listen 127.0.0.1:%%PORT_OTHER%%@{[$listen // '']};\n        location / {\n            unit_gateway on; # other\n"
+		. "            proxy_pass http://unit_api;\n            include \"%%ROOT%%/conf/unit_proxy.conf\";\n        }\n$more\n    }"};
+};
+my $internal = "internal;\n            $open\n        }";
+refused('in another server', $alone->(''), $needs[0], qr/unit_gateway on; # other/);
+accepted("the location $_->[0]", $alone->($_->[1])) for (
+	['in both', "        $broker $internal"], ['with ^~', "        location ^~ /_unit/api/ { $internal\n        location ~ . { return 404; }"],
+	['without a slash', "        location /_unit/api { $internal"], ['for more', "        location /_unit/ { $internal"],
+	['as a regex', "        location ~ ^/_unit/api(/customers.*) { internal; proxy_pass http://unit_api\$1; }"],
+	['nested', "        location /_unit/ {\n return 404;\n location /_unit/api/ { $internal\n}"],
+);
+accepted('token org needs none', {
+	%{partner(token => 'org', customer => undef, two_factor => undef)}, %{$alone->('')},
+});
+
+# -- early data ----------------------------------------------------------------------
+
+SKIP: {
+	skip 'no openssl here', 5 if !`openssl version 2>/dev/null`;
+	system("openssl req -x509 -newkey rsa:2048 -nodes -keyout '$dir/tls.key' -out '$dir/tls.pem' -subj /CN=localhost -days 2 2>/dev/null") == 0
+		or die 'openssl req';
+	my $tls = "        ssl_certificate \"$dir/tls.pem\";\n        ssl_certificate_key \"$dir/tls.key\";\n        ssl_protocols TLSv1.3;\n";
+	my @early = (qr/"unit_gateway" and "ssl_early_data on" cannot go together on one address/, qr/unit_gateway on; # other/);
+	my $other = "        $broker $internal\n$tls";
+	my $neighbour = sub { "    server {\n        listen 127.0.0.1:%%PORT_$_[0]%% ssl;\n        server_name other;\n$tls        ssl_early_data on;\n    }\n" };
+	my $with = sub { my ($s, $more) = @_; return {servers => $more . $s->{servers}} };
+
+	refused('ssl_early_data', $alone->("$other        ssl_early_data on;", ' ssl'), @early);
+	refused('ssl_early_data of another server on the address', $with->($alone->($other, ' ssl'), $neighbour->('OTHER')), @early);
+	refused('ssl_early_data of all', {%{$alone->($other, ' ssl')}, http => '    ssl_early_data on;'}, qr/"unit_gateway" and "ssl_early_data on"/, qr/unit_gateway on(?!; # other)/);
+	accepted('ssl_early_data off', $alone->("$other        ssl_early_data off;", ' ssl'));
+	accepted('ssl_early_data of another address', $with->($alone->($other, ' ssl'), $neighbour->('THIRD')));
+}
 
 # -- operations ------------------------------------------------------------------
 

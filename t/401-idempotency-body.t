@@ -40,6 +40,10 @@ my $t = UnitGateway->new(
             proxy_set_header Host %%UPSTREAM%%;
             include "unit_small.conf";
         }
+        location /_unit/api/ {
+            proxy_pass http://unit_api/;
+            include "%%ROOT%%/conf/unit_broker.conf";
+        }
     }
 EOT
 );

@@ -142,6 +142,10 @@ my $small = UnitGateway->new(upstream => $up->address, sandbox => 0, zone => '12
             proxy_set_header Host %%UPSTREAM%%;
             include "%%ROOT%%/conf/unit_proxy.conf";
         }
+        location /_unit/api/ {
+            proxy_pass http://unit_api/;
+            include "%%ROOT%%/conf/unit_broker.conf";
+        }
     }
 EOT
 $t = $small;

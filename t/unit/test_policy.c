@@ -53,6 +53,7 @@ test_codes(void)
         { NGX_HTTP_UNIT_IDEMPOTENCY_KEY_REUSED, 422, "idempotency_key_reused" },
         { NGX_HTTP_UNIT_BODY_TOO_LARGE, 413, "body_too_large" },
         { NGX_HTTP_UNIT_UNSUPPORTED_MEDIA_TYPE, 415, "unsupported_media_type" },
+        { NGX_HTTP_UNIT_TOO_EARLY, 425, "too_early" },
         { NGX_HTTP_UNIT_RATE_LIMITED, 429, "rate_limited" },
         { NGX_HTTP_UNIT_TWO_FACTOR_LIMITED, 429, "two_factor_limited" },
         { NGX_HTTP_UNIT_INTERNAL_ERROR, 500, "internal_error" },
