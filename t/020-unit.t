@@ -10,16 +10,18 @@ use warnings;
 use Test::More;
 use UnitGateway;
 
-my $list = `make -s list-unit-programs`;
+my $build = $ENV{UNIT_BUILD} || 'build';
+my $list = `make -s BUILD='$build' list-unit-programs`;
 is($?, 0, 'the list of programs') or die $list;
 my @programs = split ' ', $list;
 cmp_ok(scalar @programs, '>', 0, 'there are programs');
 
-is(system('make', '-s', 'unit-programs'), 0, 'they build');
+is(system('make', '-s', "BUILD=$build", 'unit-programs'), 0, 'they build');
 
 for my $program (@programs) {
 	subtest $program => sub {
-		my $text = `./$program 2>&1`;
+		my $path = $program =~ m{\A/} ? $program : "./$program";
+		my $text = `'$path' 2>&1`;
 		is($?, 0, 'status');
 		my ($plan) = $text =~ /^1\.\.(\d+)$/m;
 		my $passed = () = $text =~ /^ok /mg;

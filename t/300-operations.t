@@ -161,8 +161,9 @@ subtest 'nothing of the facts is lost' => sub {
 
 ###############################################################################
 
-my ($built, $output) = run('make', '-s', 'build/unit-policy');
-is($built, 0, 'build/unit-policy builds') or diag $output;
+my $build = $ENV{UNIT_BUILD} || 'build';
+my ($built, $output) = run('make', '-s', "BUILD=$build", "$build/unit-policy");
+is($built, 0, 'unit-policy builds') or diag $output;
 
 my $linked = '{"data":{"type":"achPayment","relationships":{"counterparty":{"data":{"type":"counterparty","id":"2"}}}}}';
 my $both = '{"data":{"type":"achPayment","attributes":{"counterparty":{}},"relationships":{"counterparty":{}}}}';
