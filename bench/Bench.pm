@@ -262,10 +262,11 @@ sub tokens {
 
 # -- measuring -----------------------------------------------------------------
 
-# ns of CPU time that a server's workers have used
+# ns of CPU time that a server's workers have used, with all their threads
 sub cpu {
 	my ($server) = @_;
-	return sum0 map { (split ' ', slurp("/proc/$_/schedstat"))[0] } @{$server->{workers}};
+	my @stats = map { my @of = glob "/proc/$_/task/*/schedstat"; @of ? @of : die "process $_ is gone\n" } @{$server->{workers}};
+	return sum0 map { (split ' ', slurp($_))[0] } @stats;
 }
 
 # load(SERVER, status => 200, OPTIONS of bench/load) returns what it reports,
