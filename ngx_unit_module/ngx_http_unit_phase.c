@@ -301,15 +301,15 @@ ngx_http_unit_phase_route(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
 
     r->args = query;
 
-    if (ngx_http_unit_policy_is_pci(ctx->umcf->policy, &ctx->uri)) {
+    rc = ngx_http_unit_policy_route(ctx->umcf->policy, &ctx->uri,
+                                    ngx_http_unit_phase_method(r),
+                                    &ctx->route, &ctx->allow);
+
+    if (rc == NGX_ABORT) {
         *code = NGX_HTTP_UNIT_PCI_ROUTE_BLOCKED;
         *reason = "pci";
         return NGX_DECLINED;
     }
-
-    rc = ngx_http_unit_policy_route(ctx->umcf->policy, &ctx->uri,
-                                    ngx_http_unit_phase_method(r),
-                                    &ctx->route, &ctx->allow);
 
     if (rc != NGX_OK) {
         *code = ctx->allow ? NGX_HTTP_UNIT_METHOD_NOT_ALLOWED

@@ -196,6 +196,7 @@ const ngx_http_unit_json_watch_t *ngx_http_unit_policy_watch(
  *
  * NGX_OK        *out is the route: the operations of that path and method
  * NGX_DECLINED  *allow == 0: unknown_operation, else method_not_allowed
+ * NGX_ABORT     an operation of that path, whatever its method, is PCI
  */
 ngx_int_t ngx_http_unit_policy_route(const ngx_http_unit_policy_t *policy,
     const ngx_http_unit_uri_t *uri, ngx_uint_t method,
@@ -212,10 +213,6 @@ const ngx_http_unit_operation_t *ngx_http_unit_policy_route_operation(
  * its customer)?  1 or 0.
  */
 ngx_uint_t ngx_http_unit_policy_needs_body(const ngx_http_unit_route_t *route);
-
-/* Is any operation of that path PCI (whatever the method)?  1 or 0. */
-ngx_uint_t ngx_http_unit_policy_is_pci(const ngx_http_unit_policy_t *policy,
-    const ngx_http_unit_uri_t *uri);
 
 /*
  * Second step: choose the operation.  The most specific match wins (most

@@ -71,6 +71,10 @@ ngx_http_unit_policy_route(const ngx_http_unit_policy_t *policy,
 
     *allow = node->methods;
 
+    if (node->pci) {
+        return NGX_ABORT;
+    }
+
     for (m = 0; m < NGX_HTTP_UNIT_POLICY_METHODS; m++) {
 
         if (method == (ngx_uint_t) 1 << m && node->routes[m] != NULL) {
@@ -87,18 +91,6 @@ ngx_uint_t
 ngx_http_unit_policy_needs_body(const ngx_http_unit_route_t *route)
 {
     return route->body;
-}
-
-
-ngx_uint_t
-ngx_http_unit_policy_is_pci(const ngx_http_unit_policy_t *policy,
-    const ngx_http_unit_uri_t *uri)
-{
-    const ngx_http_unit_policy_node_t  *node;
-
-    node = ngx_http_unit_policy_walk(policy, uri, NULL, NULL);
-
-    return node != NULL && node->pci;
 }
 
 

@@ -151,13 +151,13 @@ unit_policy_route(unit_policy_t *up, ngx_http_unit_uri_t *uri)
         method = NGX_HTTP_UNIT_METHOD_GET;
     }
 
-    if (ngx_http_unit_policy_is_pci(up->policy, uri)) {
+    rc = ngx_http_unit_policy_route(up->policy, uri, method, &route, &allow);
+
+    if (rc == NGX_ABORT) {
         return unit_policy_denied(NGX_HTTP_UNIT_PCI_ROUTE_BLOCKED,
                                   "card data goes from the browser to the "
                                   "card vault");
     }
-
-    rc = ngx_http_unit_policy_route(up->policy, uri, method, &route, &allow);
 
     if (rc != NGX_OK) {
 

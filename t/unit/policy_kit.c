@@ -114,6 +114,7 @@ ngx_http_unit_code_e
 policy_kit_request(policy_kit_t *kit, const char *method, const char *path,
     const char *body)
 {
+    ngx_int_t                     rc;
     ngx_str_t                     raw, text;
     const ngx_http_unit_route_t  *route;
 
@@ -128,15 +129,15 @@ policy_kit_request(policy_kit_t *kit, const char *method, const char *path,
         return NGX_HTTP_UNIT_INVALID_URI;
     }
 
-    if (ngx_http_unit_policy_is_pci(kit->policy, &kit->uri)) {
+    rc = ngx_http_unit_policy_route(kit->policy, &kit->uri,
+                                    policy_kit_method(method), &route,
+                                    &kit->allow);
+
+    if (rc == NGX_ABORT) {
         return NGX_HTTP_UNIT_PCI_ROUTE_BLOCKED;
     }
 
-    if (ngx_http_unit_policy_route(kit->policy, &kit->uri,
-                                   policy_kit_method(method), &route,
-                                   &kit->allow)
-        != NGX_OK)
-    {
+    if (rc != NGX_OK) {
         return kit->allow ? NGX_HTTP_UNIT_METHOD_NOT_ALLOWED
                           : NGX_HTTP_UNIT_UNKNOWN_OPERATION;
     }
