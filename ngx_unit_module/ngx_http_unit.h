@@ -56,6 +56,7 @@ typedef struct ngx_http_unit_two_factor_s  ngx_http_unit_two_factor_t;
 typedef struct ngx_http_unit_idem_s  ngx_http_unit_idem_t;
 typedef struct ngx_http_unit_budget_conf_s  ngx_http_unit_budget_conf_t;
 typedef struct ngx_http_unit_budget_window_s  ngx_http_unit_budget_window_t;
+typedef struct ngx_http_unit_metrics_s  ngx_http_unit_metrics_t;
 
 
 typedef struct {
@@ -107,6 +108,7 @@ typedef struct {
     ngx_http_unit_secret_t      *org_token;    /* run-time state */
     ngx_http_unit_idem_secret_t *idem_secret;  /* run-time state */
     ngx_http_unit_budget_conf_t *budget;
+    ngx_http_unit_metrics_t     *metrics;      /* NULL: nothing is counted */
     ngx_str_t                    broker;       /* internal location */
     ngx_array_t                  partners;     /* ngx_http_unit_partner_t */
     ngx_array_t                  files;        /* ngx_http_unit_file_t * */
@@ -114,11 +116,13 @@ typedef struct {
                                                   unit_partner */
     ngx_array_t                  servers;      /* ngx_http_unit_server_t */
     ngx_array_t                  upstreams;    /* see _upstream.c */
+    unsigned                     status:1;     /* unit_status somewhere */
 } ngx_http_unit_main_conf_t;
 
 
 typedef struct {
     ngx_flag_t                   enable;
+    ngx_uint_t                   status;       /* not inherited */
     ngx_flag_t                   sandbox;
     ngx_uint_t                   limits;
     ngx_uint_t                   token_scopes;

@@ -8,6 +8,7 @@
 
 #include "ngx_http_unit.h"
 #include "ngx_http_unit_budget.h"
+#include "ngx_http_unit_metrics.h"
 
 
 /* in ms: how often the store is polled, how long a refusal is remembered */
@@ -240,6 +241,8 @@ ngx_http_unit_flight_fetch(ngx_http_unit_flight_t *flight)
         return NGX_ERROR;
     }
 
+    ngx_http_unit_metrics_flight(flight, NGX_HTTP_UNIT_METRICS_TOKEN_CALLS);
+
     flight->event.handler = ngx_http_unit_flight_renew_handler;
     flight->event.data = r->connection;
     flight->event.log = r->connection->log;
@@ -332,6 +335,11 @@ ngx_http_unit_flight_fetched(ngx_http_unit_fetch_t *fetch)
 
     } else {
         (void) flight->store->refuse(flight->store_data, req);
+
+        if (fetch->error != NGX_HTTP_UNIT_FETCH_LIMITED) {
+            ngx_http_unit_metrics_flight(flight,
+                                         NGX_HTTP_UNIT_METRICS_TOKEN_FAILED);
+        }
     }
 
     if (flight->background && req->secret && req->value.len) {

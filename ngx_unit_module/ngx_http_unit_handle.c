@@ -265,6 +265,7 @@ ngx_http_unit_handle_return(ngx_http_unit_shm_t *shm, const u_char *owner,
     ngx_str_t *handle, ngx_http_unit_handle_outcome_e outcome)
 {
     u_char                          hash[NGX_HTTP_UNIT_SHA256_LEN];
+    ngx_uint_t                      rv;
     ngx_http_unit_shm_node_t       *node;
     ngx_http_unit_handle_record_t   rec;
 
@@ -275,6 +276,7 @@ ngx_http_unit_handle_return(ngx_http_unit_shm_t *shm, const u_char *owner,
     ngx_http_unit_shm_lock(shm);
 
     node = ngx_http_unit_handle_find_locked(shm, owner, hash, &rec);
+    rv = (node != NULL);
 
     if (node) {
 
@@ -287,6 +289,10 @@ ngx_http_unit_handle_return(ngx_http_unit_shm_t *shm, const u_char *owner,
         if (outcome == NGX_HTTP_UNIT_HANDLE_USED
             || rec.attempts >= NGX_HTTP_UNIT_HANDLE_ATTEMPTS)
         {
+            if (outcome != NGX_HTTP_UNIT_HANDLE_USED) {
+                rv = NGX_HTTP_UNIT_HANDLE_LOCKED;
+            }
+
             ngx_http_unit_shm_remove_locked(shm, node);
 
         } else {
@@ -296,29 +302,32 @@ ngx_http_unit_handle_return(ngx_http_unit_shm_t *shm, const u_char *owner,
 
     ngx_http_unit_shm_unlock(shm);
 
-    return node != NULL;
+    return rv;
 }
 
 
-void
+ngx_uint_t
 ngx_http_unit_handle_wrong(ngx_http_unit_shm_t *shm, const u_char *owner,
     ngx_str_t *handle)
 {
     u_char                          hash[NGX_HTTP_UNIT_SHA256_LEN];
+    ngx_uint_t                      rv;
     ngx_http_unit_shm_node_t       *node;
     ngx_http_unit_handle_record_t   rec;
 
     if (ngx_http_unit_handle_hash(handle, hash) != NGX_OK) {
-        return;
+        return 0;
     }
 
     ngx_http_unit_shm_lock(shm);
 
     node = ngx_http_unit_handle_find_locked(shm, owner, hash, &rec);
+    rv = (node != NULL);
 
     if (node) {
 
         if (++rec.attempts >= NGX_HTTP_UNIT_HANDLE_ATTEMPTS) {
+            rv = NGX_HTTP_UNIT_HANDLE_LOCKED;
             ngx_http_unit_shm_remove_locked(shm, node);
 
         } else {
@@ -327,6 +336,8 @@ ngx_http_unit_handle_wrong(ngx_http_unit_shm_t *shm, const u_char *owner,
     }
 
     ngx_http_unit_shm_unlock(shm);
+
+    return rv;
 }
 
 

@@ -22,6 +22,9 @@
 #define NGX_HTTP_UNIT_HANDLE_TTL       600000     /* ms, as Unit's code */
 #define NGX_HTTP_UNIT_HANDLE_ATTEMPTS  5
 
+/* what becomes of a handle with the last attempt that it has */
+#define NGX_HTTP_UNIT_HANDLE_LOCKED    2
+
 /* the longest verification token that can be kept */
 #define NGX_HTTP_UNIT_HANDLE_TOKEN     4096
 
@@ -81,9 +84,10 @@ ngx_int_t ngx_http_unit_handle_take(ngx_http_unit_shm_t *shm,
 /*
  * Give a taken handle back.
  *
- * Returns 1, or 0 when it has gone meanwhile: the session was logged out, the
- * attempts of others have killed it, its time is over.  Then even a right code
- * has come too late.
+ * Returns 1, or NGX_HTTP_UNIT_HANDLE_LOCKED when this wrong code was the last
+ * that it can have, or 0 when it has gone meanwhile: the session was logged
+ * out, the attempts of others have killed it, its time is over.  Then even a
+ * right code has come too late.
  */
 ngx_uint_t ngx_http_unit_handle_return(ngx_http_unit_shm_t *shm,
     const u_char *owner, ngx_str_t *handle,
@@ -91,9 +95,10 @@ ngx_uint_t ngx_http_unit_handle_return(ngx_http_unit_shm_t *shm,
 
 /*
  * Count an attempt that need not be put to Unit to be known as wrong.
+ * Returns as ngx_http_unit_handle_return().
  */
-void ngx_http_unit_handle_wrong(ngx_http_unit_shm_t *shm, const u_char *owner,
-    ngx_str_t *handle);
+ngx_uint_t ngx_http_unit_handle_wrong(ngx_http_unit_shm_t *shm,
+    const u_char *owner, ngx_str_t *handle);
 
 /*
  * Wipe, from time to time, what has expired: Unit's tokens are kept no longer

@@ -135,6 +135,7 @@ ngx_http_unit_keys_load(void *data, u_char *text, size_t len,
     ngx_http_unit_keys_free(keys);
 
     keys->set = set;
+    keys->loaded = ngx_current_msec;
     keys->loads++;
 
     return NGX_OK;

@@ -22,6 +22,7 @@ struct ngx_http_unit_keys_s {
     u_char                 fingerprint[NGX_HTTP_UNIT_SHA256_LEN];
                                          /* of the set: changes with it */
     ngx_http_unit_file_t  *file;         /* NULL when remote */
+    ngx_msec_t             loaded;       /* when the set was put in force */
 
     /* remote sets only */
     ngx_str_t              uri;          /* internal location */

@@ -12,7 +12,9 @@
 #include "ngx_http_unit_header.h"
 #include "ngx_http_unit_log.h"
 #include "ngx_http_unit_idem.h"
+#include "ngx_http_unit_metrics.h"
 #include "ngx_http_unit_phase.h"
+#include "ngx_http_unit_status.h"
 #include "ngx_http_unit_variables.h"
 
 
@@ -244,6 +246,13 @@ static ngx_command_t  ngx_http_unit_commands[] = {
       0,
       NULL },
 
+    { ngx_string("unit_status"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
+      ngx_http_unit_status_set,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
       ngx_null_command
 };
 
@@ -322,7 +331,8 @@ ngx_http_unit_postconfiguration(ngx_conf_t *cf)
         || ngx_http_unit_conf_servers(cf, umcf) != NGX_OK
         || ngx_http_unit_conf_default_secret(cf, umcf) != NGX_OK
         || ngx_http_unit_budget_init_conf(cf, umcf) != NGX_OK
-        || ngx_http_unit_upstream_init(cf) != NGX_OK)
+        || ngx_http_unit_upstream_init(cf) != NGX_OK
+        || ngx_http_unit_metrics_init(cf, umcf) != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -367,6 +377,8 @@ ngx_http_unit_create_main_conf(ngx_conf_t *cf)
      *     umcf->policy = NULL;
      *     umcf->org_token = NULL;
      *     umcf->idem_secret = NULL;
+     *     umcf->metrics = NULL;
+     *     umcf->status = 0;
      *     umcf->broker = { 0, NULL };
      *     umcf->gateway = { { 0, NULL }, { 0, NULL }, 0 };
      */
@@ -409,6 +421,7 @@ ngx_http_unit_create_loc_conf(ngx_conf_t *cf)
     /*
      * set by ngx_pcalloc():
      *
+     *     conf->status = 0;
      *     conf->rules = NULL;
      *     conf->headers = NULL;
      *     conf->handoff = { { 0, 0 } };
@@ -464,12 +477,13 @@ ngx_http_unit_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     umcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_unit_module);
 
     if (ngx_http_unit_conf_rules(cf, umcf, conf) != NGX_OK
-        || ngx_http_unit_conf_handoff(cf, umcf, conf) != NGX_OK)
+        || ngx_http_unit_conf_handoff(cf, umcf, conf) != NGX_OK
+        || ngx_http_unit_status_check(cf, conf) != NGX_OK)
     {
         return NGX_CONF_ERROR;
     }
 
-    if (!conf->enable) {
+    if (!conf->enable || conf->status) {
         return NGX_CONF_OK;
     }
 

@@ -6,6 +6,7 @@
  */
 
 
+#include "ngx_http_unit_metrics.h"
 #include "ngx_http_unit_token.h"
 #include "ngx_http_unit_two_factor.h"
 
@@ -22,6 +23,8 @@ static void ngx_http_unit_otp_life(ngx_http_unit_two_factor_t *tf);
 static ngx_int_t ngx_http_unit_otp_send(ngx_http_request_t *r,
     ngx_http_unit_two_factor_t *tf, json_t *attributes, ngx_str_t *token);
 static void ngx_http_unit_otp_done(ngx_http_unit_fetch_t *fetch);
+static void ngx_http_unit_otp_count_wrong(ngx_http_unit_ctx_t *ctx,
+    ngx_uint_t rv);
 static ngx_http_unit_handle_outcome_e ngx_http_unit_otp_refused(
     ngx_http_unit_two_factor_t *tf);
 static ngx_int_t ngx_http_unit_otp_granted(ngx_http_unit_two_factor_t *tf,
@@ -38,7 +41,7 @@ ngx_http_unit_otp(ngx_http_request_t *r,
     json_t               *value;
     ngx_int_t             rc;
     ngx_str_t             otp, token;
-    ngx_uint_t            sandbox;
+    ngx_uint_t            sandbox, rv;
     ngx_http_unit_ctx_t  *ctx;
 
     ctx = tf->ctx;
@@ -73,6 +76,8 @@ ngx_http_unit_otp(ngx_http_request_t *r,
         /* what only Unit's sandbox knows */
 
         if (!sandbox || !ctx->ulcf->sandbox) {
+            ngx_http_unit_metrics_count(ctx->umcf,
+                                        NGX_HTTP_UNIT_METRICS_EXPIRED);
             return NGX_DECLINED;
         }
 
@@ -88,12 +93,18 @@ ngx_http_unit_otp(ngx_http_request_t *r,
     ngx_memcpy(tf->handle.data, json_string_value(value), tf->handle.len);
 
     if (sandbox && !ctx->ulcf->sandbox) {
-        ngx_http_unit_handle_wrong(ctx->umcf->shm, tf->owner, &tf->handle);
+        rv = ngx_http_unit_handle_wrong(ctx->umcf->shm, tf->owner,
+                                        &tf->handle);
+        ngx_http_unit_otp_count_wrong(ctx, rv);
         return NGX_DECLINED;
     }
 
     rc = ngx_http_unit_handle_take(ctx->umcf->shm, tf->owner, &tf->handle,
                                    r->pool, &token);
+
+    if (rc == NGX_DECLINED) {
+        ngx_http_unit_metrics_count(ctx->umcf, NGX_HTTP_UNIT_METRICS_EXPIRED);
+    }
 
     if (rc != NGX_OK) {
         return rc;
@@ -266,6 +277,10 @@ ngx_http_unit_otp_done(ngx_http_unit_fetch_t *fetch)
                                            &tf->handle, outcome);
     }
 
+    if (outcome == NGX_HTTP_UNIT_HANDLE_WRONG) {
+        ngx_http_unit_otp_count_wrong(ctx, ours);
+    }
+
     if (rc == NGX_OK) {
 
         if (ours) {
@@ -284,10 +299,26 @@ ngx_http_unit_otp_done(ngx_http_unit_fetch_t *fetch)
 
     if (rc == NGX_ERROR) {
         tf->code = NGX_HTTP_UNIT_INTERNAL_ERROR;
+
+    } else if (!tf->code) {
+        ngx_http_unit_metrics_count(ctx->umcf, NGX_HTTP_UNIT_METRICS_VERIFIED);
     }
 
     if (fetch->body.len) {
         ngx_explicit_memzero(fetch->body.data, fetch->body.len);
+    }
+}
+
+
+/* rv is what became of the handle */
+
+static void
+ngx_http_unit_otp_count_wrong(ngx_http_unit_ctx_t *ctx, ngx_uint_t rv)
+{
+    ngx_http_unit_metrics_count(ctx->umcf, NGX_HTTP_UNIT_METRICS_WRONG_CODE);
+
+    if (rv == NGX_HTTP_UNIT_HANDLE_LOCKED) {
+        ngx_http_unit_metrics_count(ctx->umcf, NGX_HTTP_UNIT_METRICS_LOCKED);
     }
 }
 

@@ -97,7 +97,7 @@ ngx_http_unit_phase_handler(ngx_http_request_t *r)
 
     ulcf = ngx_http_get_module_loc_conf(r, ngx_http_unit_module);
 
-    if (!ulcf->enable) {
+    if (!ulcf->enable || ulcf->status) {
 
         /* redirected out of the gateway: not with a Unit token */
 

@@ -8,6 +8,7 @@
 
 #include "ngx_http_unit.h"
 #include "ngx_http_unit_budget.h"
+#include "ngx_http_unit_metrics.h"
 #include "ngx_http_unit_replay.h"
 
 
@@ -469,6 +470,8 @@ ngx_http_unit_upstream_finalize(ngx_http_request_t *r, ngx_int_t rc)
     }
 
     hu->finalize_request(r, rc);
+
+    ngx_http_unit_metrics_upstream(r, hu);
 
     if (r == r->main && rc != NGX_DECLINED) {
 

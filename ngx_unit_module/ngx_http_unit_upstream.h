@@ -22,6 +22,7 @@ typedef struct {
     ngx_int_t   (*reinit_request)(ngx_http_request_t *r);
     void        (*finalize_request)(ngx_http_request_t *r, ngx_int_t rc);
     ngx_msec_t    timeout;        /* for the answer, 0: as configured */
+    ngx_uint_t    nstates;        /* of r->upstream_states, counted so far */
     unsigned      hooked:1;
     unsigned      write:1;        /* never sent a second time by nginx, nor
                                      broken off when the client leaves */

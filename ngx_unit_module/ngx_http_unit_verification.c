@@ -7,6 +7,7 @@
 
 #include "ngx_http_unit_budget.h"
 #include "ngx_http_unit_limit.h"
+#include "ngx_http_unit_metrics.h"
 #include "ngx_http_unit_two_factor.h"
 
 
@@ -339,6 +340,8 @@ ngx_http_unit_verification_done(ngx_http_unit_fetch_t *fetch)
     }
 
     if (rc == NGX_OK) {
+        ngx_http_unit_metrics_count(ctx->umcf, NGX_HTTP_UNIT_METRICS_STARTED);
+
         rc = ngx_http_unit_handle_keep(ctx->umcf->shm, tf->owner,
                                        tf->reserved, &token);
 
