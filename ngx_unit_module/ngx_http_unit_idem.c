@@ -255,6 +255,9 @@ ngx_http_unit_idem_keys(ngx_http_request_t *r, ngx_http_unit_idem_t *idem)
         return NGX_OK;
     }
 
+    idem->record.owner = ngx_http_unit_record_owner(ctx->umcf->shm, &fields[1],
+                                                    &fields[3]);
+
     return ngx_http_unit_record_key(ctx->umcf->shm, fields, 6,
                                     idem->record.key);
 }

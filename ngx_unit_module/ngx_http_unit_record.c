@@ -19,20 +19,17 @@
 /* dead leases that are looked for when one is taken */
 #define NGX_HTTP_UNIT_RECORD_RECLAIM  2
 
-/* answers may fill one half of the zone, tokens need room, too */
-#define NGX_HTTP_UNIT_RECORD_SHARE    2
-
 
 /* data of a record; type, coding and body follow it, and go on in the chain */
 typedef struct {
-    ngx_http_unit_shm_chunk_t  *chunk;       /* first: see shm.h */
+    ngx_http_unit_shm_owned_t   owned;       /* first: see shm.h */
     ngx_msec_t                  deadline;    /* of the lease */
     uint64_t                    lease;       /* 0: none */
-    uint32_t                    body;
+    unsigned                    tried:1;     /* something may have been sent */
+    unsigned                    body:31;
     uint16_t                    status;      /* 0: outcome unknown */
     uint8_t                     type;
     uint8_t                     coding;
-    ngx_uint_t                  tried;       /* something may have been sent */
     u_char                      fingerprint[NGX_HTTP_UNIT_SHA256_LEN];
     u_char                      base[NGX_HTTP_UNIT_SHA256_LEN];
     u_char                      text[1];
@@ -67,7 +64,7 @@ static size_t ngx_http_unit_record_read_locked(
 static ngx_uint_t ngx_http_unit_record_keep_locked(ngx_http_unit_shm_t *shm,
     ngx_http_unit_shm_node_t *node, ngx_http_unit_record_answer_t *answer);
 static ngx_http_unit_shm_chunk_t *ngx_http_unit_record_chain_locked(
-    ngx_http_unit_shm_t *shm, size_t len);
+    ngx_http_unit_shm_t *shm, ngx_http_unit_shm_owner_t *owner, size_t len);
 static void ngx_http_unit_record_write(u_char **p, u_char **last,
     ngx_http_unit_shm_chunk_t **chunk, ngx_str_t *text);
 static ngx_int_t ngx_http_unit_record_answer(ngx_pool_t *pool,
@@ -95,6 +92,41 @@ ngx_http_unit_record_key(ngx_http_unit_shm_t *shm, const ngx_str_t *fields,
     ngx_memcpy(&all[1], fields, n * sizeof(ngx_str_t));
 
     return ngx_http_unit_sha256(all, n + 1, 0, key);
+}
+
+
+/*
+ * Ids of customers are not chosen by callers and names of partners are in the
+ * configuration: a mixture with random bytes is enough
+ */
+
+ngx_uint_t
+ngx_http_unit_record_owner(ngx_http_unit_shm_t *shm, const ngx_str_t *partner,
+    const ngx_str_t *customer)
+{
+    size_t            i;
+    uint64_t          hash, odd;
+    ngx_uint_t        n;
+    const ngx_str_t  *field[2];
+
+    field[0] = partner;
+    field[1] = customer;
+
+    ngx_memcpy(&hash, shm->sh->salt, sizeof(uint64_t));
+    ngx_memcpy(&odd, shm->sh->salt + sizeof(uint64_t), sizeof(uint64_t));
+    odd |= 1;
+
+    for (n = 0; n < 2; n++) {
+
+        hash = (hash ^ field[n]->len) * odd;
+
+        for (i = 0; i < field[n]->len; i++) {
+            hash = (hash ^ field[n]->data[i]) * odd;
+            hash ^= hash >> 32;
+        }
+    }
+
+    return (ngx_uint_t) (hash ^ (hash >> 29));
 }
 
 
@@ -193,17 +225,15 @@ ngx_http_unit_record_create_locked(ngx_http_unit_shm_t *shm,
 
     /* among the records it finds room as one of them */
 
-    node = ngx_http_unit_shm_alloc_locked(shm, NGX_HTTP_UNIT_SHM_IDEM,
-                                          ngx_http_unit_record_room);
+    node = ngx_http_unit_shm_alloc_owned_locked(shm, NGX_HTTP_UNIT_SHM_IDEM,
+                                     ngx_http_unit_shm_owner(shm, rec->owner),
+                                     ngx_http_unit_record_room);
     if (node == NULL) {
         return NULL;
     }
 
     node->class = NGX_HTTP_UNIT_SHM_IDEM_LEASE;
     node->secret = 1;
-    node->chained = 1;
-
-    ngx_memzero(node->data, node->size);
 
     data = (ngx_http_unit_record_data_t *) node->data;
 
@@ -282,9 +312,7 @@ ngx_http_unit_record_release_locked(ngx_http_unit_shm_t *shm,
     ngx_http_unit_shm_move_locked(shm, node, NGX_HTTP_UNIT_SHM_IDEM,
                                   NGX_HTTP_UNIT_RECORD_TTL);
 
-    ngx_http_unit_shm_bound_bytes_locked(shm, NGX_HTTP_UNIT_SHM_IDEM,
-                                         shm->zone->shm.size
-                                         / NGX_HTTP_UNIT_RECORD_SHARE);
+    ngx_http_unit_shm_bound_owned_locked(shm, data->owned.owner);
 }
 
 
@@ -405,19 +433,19 @@ ngx_http_unit_record_keep_locked(ngx_http_unit_shm_t *shm,
         return 0;
     }
 
+    data = (ngx_http_unit_record_data_t *) node->data;
+
     len = answer->type.len + answer->coding.len + answer->body.len;
     chunk = NULL;
 
     if (len > ngx_http_unit_record_inline) {
 
-        chunk = ngx_http_unit_record_chain_locked(shm,
+        chunk = ngx_http_unit_record_chain_locked(shm, data->owned.owner,
                                             len - ngx_http_unit_record_inline);
         if (chunk == NULL) {
             return 0;
         }
     }
-
-    data = (ngx_http_unit_record_data_t *) node->data;
 
     /* a worker that dies in here leaves no answer, or a whole one */
 
@@ -426,7 +454,7 @@ ngx_http_unit_record_keep_locked(ngx_http_unit_shm_t *shm,
 
     data->type = (uint8_t) answer->type.len;
     data->coding = (uint8_t) answer->coding.len;
-    data->body = (uint32_t) answer->body.len;
+    data->body = (unsigned) answer->body.len;
 
     p = data->text;
     last = p + ngx_http_unit_record_inline;
@@ -446,7 +474,8 @@ ngx_http_unit_record_keep_locked(ngx_http_unit_shm_t *shm,
 
 
 static ngx_http_unit_shm_chunk_t *
-ngx_http_unit_record_chain_locked(ngx_http_unit_shm_t *shm, size_t len)
+ngx_http_unit_record_chain_locked(ngx_http_unit_shm_t *shm,
+    ngx_http_unit_shm_owner_t *owner, size_t len)
 {
     ngx_http_unit_shm_chunk_t  *first, *chunk, **next;
 
@@ -456,7 +485,7 @@ ngx_http_unit_record_chain_locked(ngx_http_unit_shm_t *shm, size_t len)
     while (len) {
 
         chunk = ngx_http_unit_shm_chunk_locked(shm, NGX_HTTP_UNIT_SHM_IDEM,
-                                               len);
+                                               owner, len);
         if (chunk == NULL) {
             ngx_http_unit_shm_free_locked(shm, first, 0);
             return NULL;
@@ -511,7 +540,7 @@ ngx_http_unit_record_read_locked(ngx_http_unit_record_data_t *data)
     p = ngx_cpymem(p, data->text, n);
     left -= n;
 
-    for (chunk = data->chunk; chunk && left; chunk = chunk->next) {
+    for (chunk = data->owned.chunk; chunk && left; chunk = chunk->next) {
         n = ngx_min(left, chunk->size);
         p = ngx_cpymem(p, chunk->data, n);
         left -= n;

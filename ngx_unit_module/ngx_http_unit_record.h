@@ -50,6 +50,7 @@ typedef struct {
     /* what Unit's keys are made of: of the first try, for all that follow */
     u_char                         base[NGX_HTTP_UNIT_SHA256_LEN];
 
+    ngx_uint_t                     owner;    /* see _record_owner() */
     uint64_t                       lease;    /* 0: none held */
     ngx_http_unit_record_answer_t  answer;   /* to replay, or to keep */
 } ngx_http_unit_record_t;
@@ -64,10 +65,17 @@ ngx_int_t ngx_http_unit_record_key(ngx_http_unit_shm_t *shm,
     const ngx_str_t *fields, ngx_uint_t n, u_char *key);
 
 /*
+ * Whose record it is: a hash of partner and customer, of this zone.  Whoever
+ * has many records loses its own ones first; see ngx_http_unit_shm.h.
+ */
+ngx_uint_t ngx_http_unit_record_owner(ngx_http_unit_shm_t *shm,
+    const ngx_str_t *partner, const ngx_str_t *customer);
+
+/*
  * Look a key up and take its lease when there is nothing to replay.
  *
- *   rec  key, fingerprint, base: in.  On BEGIN: lease, and base as it was
- *        when the write was tried first.  On REPLAY: answer, in pool.
+ *   rec  key, fingerprint, base, owner: in.  On BEGIN: lease, and base as it
+ *        was when the write was tried first.  On REPLAY: answer, in pool.
  *
  * NGX_OK (*result says what), NGX_ERROR (no memory)
  */

@@ -12,33 +12,31 @@
 
 
 /* changes with every change of the structures in the zone */
-#define NGX_HTTP_UNIT_SHM_LAYOUT      6
+#define NGX_HTTP_UNIT_SHM_LAYOUT      7
 
 /* one bucket per so many bytes of zone: about one per record */
 #define NGX_HTTP_UNIT_SHM_PER_BUCKET  1024
 
+/* one bucket of owners per so many; few share one with another */
+#define NGX_HTTP_UNIT_SHM_PER_OWNER   16384
+#define NGX_HTTP_UNIT_SHM_OWNERS_MIN  256
+#define NGX_HTTP_UNIT_SHM_OWNERS_MAX  65536
+
 #define NGX_HTTP_UNIT_SHM_EXPIRE_MAX  2
-#define NGX_HTTP_UNIT_SHM_EVICT_MAX   64
 
 
 static ngx_int_t ngx_http_unit_shm_init(ngx_shm_zone_t *zone, void *data);
 static ngx_http_unit_shm_node_t **ngx_http_unit_shm_bucket(
     ngx_http_unit_shctx_t *sh, const u_char *key);
+static ngx_int_t ngx_http_unit_shm_owners(ngx_http_unit_shm_t *shm,
+    ngx_http_unit_shctx_t *sh);
 static size_t ngx_http_unit_shm_size(ngx_http_unit_shm_node_t *node);
-static ngx_uint_t ngx_http_unit_shm_is_cache(ngx_uint_t class);
-static ngx_uint_t ngx_http_unit_shm_evict_locked(ngx_http_unit_shm_t *shm,
-    ngx_uint_t class, ngx_uint_t expired_only);
-
-
-/* the classes that may be evicted for another one, least valuable first */
-static const ngx_http_unit_shm_class_e  ngx_http_unit_shm_caches[] = {
-    NGX_HTTP_UNIT_SHM_JWT_BAD,
-    NGX_HTTP_UNIT_SHM_JWT,
-    NGX_HTTP_UNIT_SHM_REFUSAL,
-    NGX_HTTP_UNIT_SHM_CUSTOMERS,
-    NGX_HTTP_UNIT_SHM_TOKEN,
-    NGX_HTTP_UNIT_SHM_IDEM
-};
+static void ngx_http_unit_shm_enter_locked(ngx_http_unit_shm_t *shm,
+    ngx_http_unit_shm_node_t *node);
+static void ngx_http_unit_shm_leave_locked(ngx_http_unit_shm_t *shm,
+    ngx_http_unit_shm_node_t *node);
+static ngx_queue_t *ngx_http_unit_shm_owner_link(
+    ngx_http_unit_shm_node_t *node);
 
 
 ngx_http_unit_shm_t *
@@ -139,6 +137,10 @@ ngx_http_unit_shm_init(ngx_shm_zone_t *zone, void *data)
         ngx_queue_init(&sh->lru[i]);
     }
 
+    if (ngx_http_unit_shm_owners(shm, sh) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     len = sizeof(" in unit zone \"\"") + zone->shm.name.len;
 
     shm->shpool->log_ctx = ngx_slab_alloc(shm->shpool, len);
@@ -154,6 +156,35 @@ ngx_http_unit_shm_init(ngx_shm_zone_t *zone, void *data)
 
     shm->shpool->data = sh;
     shm->sh = sh;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_unit_shm_owners(ngx_http_unit_shm_t *shm, ngx_http_unit_shctx_t *sh)
+{
+    ngx_uint_t  i, n;
+
+    for (n = NGX_HTTP_UNIT_SHM_OWNERS_MIN;
+         n < NGX_HTTP_UNIT_SHM_OWNERS_MAX
+             && n < shm->zone->shm.size / NGX_HTTP_UNIT_SHM_PER_OWNER;
+         n *= 2)
+    {
+        /* void */
+    }
+
+    sh->owners = ngx_slab_calloc(shm->shpool,
+                                 n * sizeof(ngx_http_unit_shm_owner_t));
+    if (sh->owners == NULL) {
+        return NGX_ERROR;
+    }
+
+    sh->owner_mask = n - 1;
+
+    for (i = 0; i < n; i++) {
+        ngx_queue_init(&sh->owners[i].queue);
+    }
 
     return NGX_OK;
 }
@@ -220,7 +251,9 @@ void
 ngx_http_unit_shm_touch_locked(ngx_http_unit_shm_t *shm,
     ngx_http_unit_shm_node_t *node)
 {
-    uint16_t  now;
+    uint16_t                    now;
+    ngx_queue_t                *link;
+    ngx_http_unit_shm_owned_t  *owned;
 
     /* moving writes to three cache lines: not for every request */
 
@@ -234,6 +267,15 @@ ngx_http_unit_shm_touch_locked(ngx_http_unit_shm_t *shm,
 
     ngx_queue_remove(&node->queue);
     ngx_queue_insert_head(&shm->sh->lru[node->class], &node->queue);
+
+    link = ngx_http_unit_shm_owner_link(node);
+
+    if (link) {
+        owned = (ngx_http_unit_shm_owned_t *) node->data;
+
+        ngx_queue_remove(link);
+        ngx_queue_insert_head(&owned->owner->queue, link);
+    }
 }
 
 
@@ -241,20 +283,25 @@ ngx_http_unit_shm_node_t *
 ngx_http_unit_shm_alloc_locked(ngx_http_unit_shm_t *shm,
     ngx_http_unit_shm_class_e class, size_t size)
 {
-    ngx_uint_t                 n;
-    ngx_http_unit_shm_node_t  *node;
+    return ngx_http_unit_shm_alloc_owned_locked(shm, class, NULL, size);
+}
+
+
+ngx_http_unit_shm_node_t *
+ngx_http_unit_shm_alloc_owned_locked(ngx_http_unit_shm_t *shm,
+    ngx_http_unit_shm_class_e class, ngx_http_unit_shm_owner_t *owner,
+    size_t size)
+{
+    ngx_http_unit_shm_node_t   *node;
+    ngx_http_unit_shm_owned_t  *owned;
 
     if (size > NGX_HTTP_UNIT_SHM_MAX_DATA) {
         return NULL;
     }
 
-    for (n = 0; n < NGX_HTTP_UNIT_SHM_EXPIRE_MAX; n++) {
-        if (!ngx_http_unit_shm_evict_locked(shm, class, 1)) {
-            break;
-        }
-    }
+    ngx_http_unit_shm_expire_locked(shm, class, NGX_HTTP_UNIT_SHM_EXPIRE_MAX);
 
-    node = ngx_http_unit_shm_room_locked(shm, class,
+    node = ngx_http_unit_shm_room_locked(shm, class, owner,
                             offsetof(ngx_http_unit_shm_node_t, data) + size);
     if (node == NULL) {
         shm->sh->nomem++;
@@ -265,48 +312,17 @@ ngx_http_unit_shm_alloc_locked(ngx_http_unit_shm_t *shm,
     node->class = (uint8_t) class;
     node->size = (uint32_t) size;
 
+    if (owner) {
+        ngx_memzero(node->data, size);
+
+        node->owned = 1;
+        node->chained = 1;
+
+        owned = (ngx_http_unit_shm_owned_t *) node->data;
+        owned->owner = owner;
+    }
+
     return node;
-}
-
-
-void *
-ngx_http_unit_shm_room_locked(ngx_http_unit_shm_t *shm,
-    ngx_http_unit_shm_class_e class, size_t len)
-{
-    void        *p;
-    ngx_uint_t   i, n;
-
-    p = ngx_slab_alloc_locked(shm->shpool, len);
-
-    for (n = 0; p == NULL && n < NGX_HTTP_UNIT_SHM_EVICT_MAX; n++) {
-
-        if (!ngx_http_unit_shm_is_cache(class)
-            || !ngx_http_unit_shm_evict_locked(shm, class, 0))
-        {
-            break;
-        }
-
-        p = ngx_slab_alloc_locked(shm->shpool, len);
-    }
-
-    for (n = 0; p == NULL && n < NGX_HTTP_UNIT_SHM_EVICT_MAX; n++) {
-
-        for (i = 0;
-             i < sizeof(ngx_http_unit_shm_caches)
-                 / sizeof(ngx_http_unit_shm_caches[0]);
-             i++)
-        {
-            if (ngx_http_unit_shm_evict_locked(shm,
-                                               ngx_http_unit_shm_caches[i], 0))
-            {
-                break;
-            }
-        }
-
-        p = ngx_slab_alloc_locked(shm->shpool, len);
-    }
-
-    return p;
 }
 
 
@@ -335,14 +351,11 @@ ngx_http_unit_shm_link_locked(ngx_http_unit_shm_t *shm,
     node->expire = ngx_current_msec + ttl;
     node->touched = (uint16_t) (ngx_current_msec / 1024);
 
-    ngx_queue_insert_head(&shm->sh->lru[node->class], &node->queue);
-
     bucket = ngx_http_unit_shm_bucket(shm->sh, key);
     node->next = *bucket;
     *bucket = node;
 
-    shm->sh->count[node->class]++;
-    shm->sh->bytes[node->class] += ngx_http_unit_shm_size(node);
+    ngx_http_unit_shm_enter_locked(shm, node);
 }
 
 
@@ -351,21 +364,13 @@ ngx_http_unit_shm_move_locked(ngx_http_unit_shm_t *shm,
     ngx_http_unit_shm_node_t *node, ngx_http_unit_shm_class_e class,
     ngx_msec_t ttl)
 {
-    size_t  size;
-
-    size = ngx_http_unit_shm_size(node);
-
-    ngx_queue_remove(&node->queue);
-    shm->sh->count[node->class]--;
-    shm->sh->bytes[node->class] -= size;
+    ngx_http_unit_shm_leave_locked(shm, node);
 
     node->class = (uint8_t) class;
     node->expire = ngx_current_msec + ttl;
     node->touched = (uint16_t) (ngx_current_msec / 1024);
 
-    ngx_queue_insert_head(&shm->sh->lru[class], &node->queue);
-    shm->sh->count[class]++;
-    shm->sh->bytes[class] += size;
+    ngx_http_unit_shm_enter_locked(shm, node);
 }
 
 
@@ -385,9 +390,7 @@ ngx_http_unit_shm_remove_locked(ngx_http_unit_shm_t *shm,
         }
     }
 
-    ngx_queue_remove(&node->queue);
-    shm->sh->count[node->class]--;
-    shm->sh->bytes[node->class] -= ngx_http_unit_shm_size(node);
+    ngx_http_unit_shm_leave_locked(shm, node);
 
     ngx_http_unit_shm_free_locked(shm, ngx_http_unit_shm_chain(node),
                                   node->secret);
@@ -400,97 +403,85 @@ ngx_http_unit_shm_remove_locked(ngx_http_unit_shm_t *shm,
 }
 
 
-void
-ngx_http_unit_shm_expire_locked(ngx_http_unit_shm_t *shm,
-    ngx_http_unit_shm_class_e class, ngx_uint_t max)
-{
-    ngx_uint_t  n;
+/* into the queues and the sums, and out of them */
 
-    for (n = 0; n < max; n++) {
-        if (!ngx_http_unit_shm_evict_locked(shm, class, 1)) {
-            break;
-        }
+static void
+ngx_http_unit_shm_enter_locked(ngx_http_unit_shm_t *shm,
+    ngx_http_unit_shm_node_t *node)
+{
+    ngx_queue_t                *link;
+    ngx_http_unit_shm_owned_t  *owned;
+
+    ngx_queue_insert_head(&shm->sh->lru[node->class], &node->queue);
+
+    link = ngx_http_unit_shm_owner_link(node);
+
+    if (link) {
+        owned = (ngx_http_unit_shm_owned_t *) node->data;
+        ngx_queue_insert_head(&owned->owner->queue, link);
     }
+
+    shm->sh->count[node->class]++;
+
+    ngx_http_unit_shm_sum_locked(shm, node, ngx_http_unit_shm_size(node), 0);
+}
+
+
+static void
+ngx_http_unit_shm_leave_locked(ngx_http_unit_shm_t *shm,
+    ngx_http_unit_shm_node_t *node)
+{
+    ngx_queue_t  *link;
+
+    shm->sh->count[node->class]--;
+
+    ngx_http_unit_shm_sum_locked(shm, node, 0, ngx_http_unit_shm_size(node));
+
+    link = ngx_http_unit_shm_owner_link(node);
+
+    if (link) {
+        ngx_queue_remove(link);
+    }
+
+    ngx_queue_remove(&node->queue);
+}
+
+
+/* the link in the queue of its owner; a lease, which stays, is in none */
+
+static ngx_queue_t *
+ngx_http_unit_shm_owner_link(ngx_http_unit_shm_node_t *node)
+{
+    if (!node->owned || node->class != NGX_HTTP_UNIT_SHM_IDEM) {
+        return NULL;
+    }
+
+    return &((ngx_http_unit_shm_owned_t *) node->data)->queue;
 }
 
 
 void
-ngx_http_unit_shm_bound_locked(ngx_http_unit_shm_t *shm,
-    ngx_http_unit_shm_class_e class, ngx_uint_t max)
+ngx_http_unit_shm_sum_locked(ngx_http_unit_shm_t *shm,
+    ngx_http_unit_shm_node_t *node, size_t more, size_t less)
 {
-    if (shm->sh->count[class] > max) {
-        (void) ngx_http_unit_shm_evict_locked(shm, class, 0);
+    ngx_http_unit_shm_owner_t  *owner;
+
+    shm->sh->bytes[node->class] += more - less;
+
+    if (!node->owned) {
+        return;
     }
 
-    if (shm->sh->count[class] > max) {
-        (void) ngx_http_unit_shm_evict_locked(shm, class, 0);
-    }
-}
+    owner = ((ngx_http_unit_shm_owned_t *) node->data)->owner;
 
+    /*
+     * A worker that is killed between two of these steps leaves sums that are
+     * a record too small: never below zero, which would be an owner of all
+     */
 
-void
-ngx_http_unit_shm_bound_bytes_locked(ngx_http_unit_shm_t *shm,
-    ngx_http_unit_shm_class_e class, size_t max)
-{
-    ngx_uint_t  n;
+    owner->bytes -= ngx_min(owner->bytes, less);
+    shm->sh->owned -= ngx_min(shm->sh->owned, less);
 
-    for (n = 0;
-         n < NGX_HTTP_UNIT_SHM_EVICT_MAX && shm->sh->bytes[class] > max;
-         n++)
-    {
-        if (!ngx_http_unit_shm_evict_locked(shm, class, 0)) {
-            break;
-        }
-    }
-}
-
-
-static ngx_uint_t
-ngx_http_unit_shm_is_cache(ngx_uint_t class)
-{
-    ngx_uint_t  i;
-
-    for (i = 0;
-         i < sizeof(ngx_http_unit_shm_caches)
-             / sizeof(ngx_http_unit_shm_caches[0]);
-         i++)
-    {
-        if (ngx_http_unit_shm_caches[i] == class) {
-            return 1;
-        }
-    }
-
-    return 0;
-}
-
-
-static ngx_uint_t
-ngx_http_unit_shm_evict_locked(ngx_http_unit_shm_t *shm, ngx_uint_t class,
-    ngx_uint_t expired_only)
-{
-    ngx_uint_t                 expired;
-    ngx_queue_t               *q;
-    ngx_http_unit_shm_node_t  *node;
-
-    if (ngx_queue_empty(&shm->sh->lru[class])) {
-        return 0;
-    }
-
-    q = ngx_queue_last(&shm->sh->lru[class]);
-    node = ngx_queue_data(q, ngx_http_unit_shm_node_t, queue);
-
-    expired = ((ngx_msec_int_t) (node->expire - ngx_current_msec) <= 0);
-
-    if (!expired) {
-
-        if (expired_only) {
-            return 0;
-        }
-
-        shm->sh->evicted[class]++;
-    }
-
-    ngx_http_unit_shm_remove_locked(shm, node);
-
-    return 1;
+    shm->sh->owned += more;
+    owner->bytes += more;
 }

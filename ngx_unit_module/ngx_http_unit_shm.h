@@ -64,6 +64,7 @@ struct ngx_http_unit_shm_node_s {
     unsigned                   secret:1;  /* wipe data before it is freed */
     unsigned                   chained:1; /* data begins with the pointer to
                                              its first chunk, or NULL */
+    unsigned                   owned:1;   /* data begins with _owned_t */
     u_char                     key[NGX_HTTP_UNIT_SHM_KEY_LEN];
     uint64_t                   tag[2];    /* second part of the key: scopes */
     u_char                     data[1];
@@ -81,6 +82,24 @@ struct ngx_http_unit_shm_chunk_s {
     size_t                     size;      /* of data */
     u_char                     data[1];
 };
+
+
+/*
+ * Who has records that others must not push out: a bucket of a few of those
+ * (partner and customer), by a hash.  Buckets are never freed.
+ */
+typedef struct {
+    ngx_queue_t                queue;     /* LRU of its records, no leases */
+    size_t                     bytes;     /* in them, and in its leases */
+} ngx_http_unit_shm_owner_t;
+
+
+/* what the data of such a record begins with */
+typedef struct {
+    ngx_http_unit_shm_chunk_t *chunk;     /* as of all that are chained */
+    ngx_queue_t                queue;     /* in that of its owner */
+    ngx_http_unit_shm_owner_t *owner;
+} ngx_http_unit_shm_owned_t;
 
 
 /* the upstream budget, and what became of requests; see _budget.c */
@@ -107,6 +126,9 @@ typedef struct {
     ngx_uint_t                 count[NGX_HTTP_UNIT_SHM_CLASSES];
     ngx_uint_t                 evicted[NGX_HTTP_UNIT_SHM_CLASSES];
     size_t                     bytes[NGX_HTTP_UNIT_SHM_CLASSES];
+    ngx_http_unit_shm_owner_t *owners;
+    ngx_uint_t                 owner_mask;  /* number of them - 1 */
+    size_t                     owned;     /* bytes, of all owners */
     ngx_uint_t                 nomem;     /* allocations that failed for good */
     uint64_t                   serial;    /* gives leases their ids */
     ngx_http_unit_shm_budget_t budget;
@@ -153,9 +175,7 @@ void ngx_http_unit_shm_touch_locked(ngx_http_unit_shm_t *shm,
 
 /*
  * Allocate an unlinked record with room for size bytes of data.  Frees expired
- * records of the class and, when the zone is full, evicts least recently used
- * ones of the caches, those of the same class first; never a lease, a
- * verification or a limit: what must not be forgotten.  The work is bounded.
+ * records of the class and makes room as _room_locked() says.
  * Fill data, then link (a crash in between leaves a valid table).
  *
  *   size  at most NGX_HTTP_UNIT_SHM_MAX_DATA
@@ -164,6 +184,17 @@ void ngx_http_unit_shm_touch_locked(ngx_http_unit_shm_t *shm,
  */
 ngx_http_unit_shm_node_t *ngx_http_unit_shm_alloc_locked(
     ngx_http_unit_shm_t *shm, ngx_http_unit_shm_class_e class, size_t size);
+
+/*
+ * The same for a record of an owner: data is zeroed and begins with
+ * ngx_http_unit_shm_owned_t, filled in.
+ */
+ngx_http_unit_shm_node_t *ngx_http_unit_shm_alloc_owned_locked(
+    ngx_http_unit_shm_t *shm, ngx_http_unit_shm_class_e class,
+    ngx_http_unit_shm_owner_t *owner, size_t size);
+
+#define ngx_http_unit_shm_owner(shm, hash)                                    \
+    (&(shm)->sh->owners[(hash) & (shm)->sh->owner_mask])
 
 /* Give an allocated record its key and make it visible. */
 void ngx_http_unit_shm_link_locked(ngx_http_unit_shm_t *shm,
@@ -177,11 +208,12 @@ void ngx_http_unit_shm_move_locked(ngx_http_unit_shm_t *shm,
 
 /*
  * Allocate a chunk for up to size bytes, see its size for how many; makes room
- * as ngx_http_unit_shm_alloc_locked() does for a record of the class.  NULL
- * when no room could be made.
+ * as for a record of the class and the owner.  NULL when no room could be
+ * made.
  */
 ngx_http_unit_shm_chunk_t *ngx_http_unit_shm_chunk_locked(
-    ngx_http_unit_shm_t *shm, ngx_http_unit_shm_class_e class, size_t size);
+    ngx_http_unit_shm_t *shm, ngx_http_unit_shm_class_e class,
+    ngx_http_unit_shm_owner_t *owner, size_t size);
 
 /*
  * Give a linked record that is chained another chain (or NULL) and free the
@@ -199,9 +231,29 @@ ngx_http_unit_shm_chunk_t *ngx_http_unit_shm_chain(
     ngx_http_unit_shm_node_t *node);
 size_t ngx_http_unit_shm_chain_size(ngx_http_unit_shm_chunk_t *chunk);
 
-/* Allocate so many bytes for a class, making room.  NULL when there is none. */
+/*
+ * Allocate so many bytes, making room in a full zone: the least recently used
+ * go first, never a lease, a verification or a limit (what must not be
+ * forgotten), and at most a bounded number.
+ *
+ * For a cache (tokens and the like, which can be had again): its own, then
+ * other caches; records only as long as all caches together have less than an
+ * eighth of the zone.  For what is never evicted: caches, and records when
+ * there is nothing else.
+ *
+ *   owner  NULL, or that of the record.  While records have less than half of
+ *          the zone caches make room for them; then records do: those of the
+ *          owner alone if it has an eighth of what all have, else the oldest.
+ *
+ * NULL when there is none.
+ */
 void *ngx_http_unit_shm_room_locked(ngx_http_unit_shm_t *shm,
-    ngx_http_unit_shm_class_e class, size_t len);
+    ngx_http_unit_shm_class_e class, ngx_http_unit_shm_owner_t *owner,
+    size_t len);
+
+/* The size of a linked record has changed, or it comes or goes: count it. */
+void ngx_http_unit_shm_sum_locked(ngx_http_unit_shm_t *shm,
+    ngx_http_unit_shm_node_t *node, size_t more, size_t less);
 
 /* Unlink, wipe if secret, and free, with its chain. */
 void ngx_http_unit_shm_remove_locked(ngx_http_unit_shm_t *shm,
@@ -218,9 +270,12 @@ void ngx_http_unit_shm_expire_locked(ngx_http_unit_shm_t *shm,
 void ngx_http_unit_shm_bound_locked(ngx_http_unit_shm_t *shm,
     ngx_http_unit_shm_class_e class, ngx_uint_t max);
 
-/* Keep at most max bytes in records of a class: evicts a few when above. */
-void ngx_http_unit_shm_bound_bytes_locked(ngx_http_unit_shm_t *shm,
-    ngx_http_unit_shm_class_e class, size_t max);
+/*
+ * Keep at most half of the zone in records with owners: evicts a few when
+ * above, as for a record of the owner.
+ */
+void ngx_http_unit_shm_bound_owned_locked(ngx_http_unit_shm_t *shm,
+    ngx_http_unit_shm_owner_t *owner);
 
 
 #endif /* _NGX_HTTP_UNIT_SHM_H_INCLUDED_ */

@@ -17,7 +17,8 @@
 
 ngx_http_unit_shm_chunk_t *
 ngx_http_unit_shm_chunk_locked(ngx_http_unit_shm_t *shm,
-    ngx_http_unit_shm_class_e class, size_t size)
+    ngx_http_unit_shm_class_e class, ngx_http_unit_shm_owner_t *owner,
+    size_t size)
 {
     size_t                      head, len;
     ngx_http_unit_shm_chunk_t  *chunk;
@@ -42,7 +43,7 @@ ngx_http_unit_shm_chunk_locked(ngx_http_unit_shm_t *shm,
 
     for ( ;; ) {
 
-        chunk = ngx_http_unit_shm_room_locked(shm, class, len);
+        chunk = ngx_http_unit_shm_room_locked(shm, class, owner, len);
 
         if (chunk || len <= NGX_HTTP_UNIT_SHM_CHUNK_LOW) {
             break;
@@ -71,8 +72,9 @@ ngx_http_unit_shm_chain_locked(ngx_http_unit_shm_t *shm,
 
     old = ngx_http_unit_shm_chain(node);
 
-    shm->sh->bytes[node->class] += ngx_http_unit_shm_chain_size(chunk);
-    shm->sh->bytes[node->class] -= ngx_http_unit_shm_chain_size(old);
+    ngx_http_unit_shm_sum_locked(shm, node,
+                                 ngx_http_unit_shm_chain_size(chunk),
+                                 ngx_http_unit_shm_chain_size(old));
 
     ngx_memcpy(node->data, &chunk, sizeof(ngx_http_unit_shm_chunk_t *));
 

@@ -476,6 +476,10 @@ ngx_vslprintf(u_char *buf, u_char *last, const char *fmt, va_list args)
                 *buf++ = (u_char) (va_arg(ap, int) & 0xff);
                 continue;
 
+            case 'Z':
+                *buf++ = '\0';
+                continue;
+
             case '%':
                 *buf++ = '%';
                 continue;
