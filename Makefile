@@ -2,10 +2,10 @@
 # make tools      unit-jwt and unit-policy in build/
 # make unit       build and run the unit tests of the pure files
 # make static     nginx from Debian's source with the module linked in,
-#                 build/nginx-static/objs/nginx; with SANITIZE=1 under ASAN and
-#                 UBSAN, build/nginx-sanitize/objs/nginx.  NGX_SRC=DIR takes
-#                 another nginx source; "script/setup --source" allows to fetch
-#                 Debian's
+#                 build/nginx-static/objs/nginx.  With SANITIZE=1 under ASAN
+#                 and UBSAN, build/nginx-sanitize/objs/nginx; VALGRIND=1 and
+#                 COVERAGE=1 likewise.  NGX_SRC=DIR takes another nginx source;
+#                 "script/setup --source" allows to fetch Debian's
 # make clean
 #
 # CC=clang and CFLAGS=... do what they say.  Everything is built under build/.
@@ -71,13 +71,26 @@ unit-programs: $(UNIT_TESTS)
 list-unit-programs:
 	@echo $(UNIT_TESTS)
 
-# Pools hide overflows from ASAN unless every allocation is one of its own.
-# nginx's own files do not pass all of UBSAN: the tests overlook those (src/).
+# Pools hide overflows from ASAN and valgrind unless every allocation is one of
+# its own.  nginx's own files do not pass all of UBSAN: the tests overlook those
+# (src/).  t/plant has mistakes which these two must find.
+PLANT      = -DNGX_HTTP_UNIT_PLANT=1
+
 ifdef SANITIZE
 STATIC     = $(BUILD)/nginx-sanitize
 STATIC_OPT = -g -O1 -fPIC -fno-omit-frame-pointer -DNGX_DEBUG_PALLOC=1 \
-             -fsanitize=address,undefined
+             -fsanitize=address,undefined $(PLANT)
 STATIC_LD  = -fsanitize=address,undefined
+STATIC_ADD = --add-module=$(ROOT)/t/plant
+else ifdef VALGRIND
+STATIC     = $(BUILD)/nginx-valgrind
+STATIC_OPT = -g -O1 -fPIC -fno-omit-frame-pointer -DNGX_DEBUG_PALLOC=1 $(PLANT)
+STATIC_LD  =
+STATIC_ADD = --add-module=$(ROOT)/t/plant
+else ifdef COVERAGE
+STATIC     = $(BUILD)/nginx-coverage
+STATIC_OPT = -g -O0 -fPIC --coverage
+STATIC_LD  = --coverage
 else
 STATIC     = $(BUILD)/nginx-static
 STATIC_OPT = $(OPT)
@@ -100,10 +113,11 @@ $(STATIC)/objs/Makefile: config Makefile $(BUILD)/sources | $(NGX_GET)
 	. $(NGX_DEV)/conf_flags && cd $(STATIC) \
 	    && ./configure "$${NGX_CONF_FLAGS[@]}" --with-cc="$(CC)" \
 	    --with-cc-opt="$(STATIC_OPT) $(UNIT_CFLAGS)" \
-	    --with-ld-opt="$(STATIC_LD)" --add-module=$(ROOT) > configure.log \
+	    --with-ld-opt="$(STATIC_LD)" --add-module=$(ROOT) $(STATIC_ADD) \
+	    > configure.log \
 	    || { tail -n 5 configure.log; rm -f objs/Makefile; exit 1; }
 
-$(STATIC)/objs/nginx: $(STATIC)/objs/Makefile $(SRC)
+$(STATIC)/objs/nginx: $(STATIC)/objs/Makefile $(SRC) $(wildcard t/plant/*)
 	$(MAKE) -s -C $(STATIC) -f objs/Makefile
 
 clean:

@@ -60,8 +60,11 @@ my %bad = (
 );
 my $good = "2026/01/01 00:00:00 [notice] 7#7: worker process 8 exited with code 0\n";
 
+my $reports = File::Temp::tempdir(CLEANUP => 1);
+
 sub complaints {
 	my ($file, $text, $prepare) = @_;
+	local $ENV{UNIT_REPORTS} = "$reports/all";
 	my $dir = File::Temp::tempdir(CLEANUP => 1);
 	open my $fh, '>', "$dir/$file" or die $!;
 	print {$fh} $text;
@@ -74,6 +77,8 @@ sub complaints {
 is_deeply(complaints('error.log', $good), [], 'a good log');
 is_deeply(complaints('error.log', "$good$bad{$_}\n"), [$_], $_) for sort keys %bad;
 is_deeply(complaints('nginx.out', $bad{'no sanitizer report'}), ['no sanitizer report'], 'on standard error too');
+like(UnitGateway::slurp("$reports/all"), qr/^t\/005-harness\.t: .*Sanitizer/m, 'which is kept for script/test --sanitize');
+is_deeply(complaints('valgrind.7', "==7== Invalid read of size 1\n"), ['no sanitizer report'], 'or from valgrind');
 is_deeply(complaints('access.log', "{\"a\":\"v2.public.abc\"}\n"), ['no secret in a log'], "a token of Unit's in the access log");
 is_deeply(complaints('access.log', "{\"a\":\"123-45-6789\"}\n", sub { $_[0]->secret('123-45-6789') }),
 	['no secret in a log'], 'what a test calls a secret');

@@ -10,6 +10,9 @@ use warnings;
 use Test::More;
 use UnitGateway;
 
+# those of script/test --sanitize are for nginx
+delete @ENV{qw(ASAN_OPTIONS UBSAN_OPTIONS)};
+
 my $build = $ENV{UNIT_BUILD} || 'build';
 my $list = `make -s BUILD='$build' list-unit-programs`;
 is($?, 0, 'the list of programs') or die $list;

@@ -15,7 +15,7 @@ use constant {
 	FUNCTION_LINES => 100,
 };
 
-my @c = grep { -f } glob '{ngx_unit_module,lua-free-filters,tools,t/unit,t/fuzz}/*.[ch]';
+my @c = grep { -f } glob '{ngx_unit_module,lua-free-filters,tools,t/unit,t/fuzz,t/plant}/*.[ch]';
 cmp_ok(scalar @c, '>', 10, 'there are C files');
 
 # Comments and strings blanked out, so that what is left is code.

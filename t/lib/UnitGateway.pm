@@ -12,7 +12,9 @@ package UnitGateway;
 # in a log) and calls done_testing(). All state is in a directory of its own,
 # all ports are free ones: tests can run at the same time. UNIT_NGINX=BINARY
 # tests an nginx with the module linked in; UNIT_BUILD=DIR takes module and tools
-# from there instead of build/; UNIT_TEST_KEEP=1 keeps directories.
+# from there instead of build/; UNIT_TEST_KEEP=1 keeps directories. With
+# UNIT_VALGRIND="valgrind OPTIONS" nginx runs under it; UNIT_SLOW=3 gives
+# everything three times as long.
 
 use strict;
 use warnings;
@@ -86,6 +88,7 @@ sub new {
 		logs => UnitGateway::Logs->new(dir => "$dir/logs"),
 	}, $class;
 	$self->{o}{static} = $ENV{UNIT_NGINX} ? 1 : 0;
+	$self->{valgrind} = [$ENV{UNIT_VALGRIND} ? (split(' ', $ENV{UNIT_VALGRIND}), "--log-file=$dir/logs/valgrind.%p") : ()];
 	$self->{o}{partners} = {app => {}, %{$o{partners} // {}}};
 
 	$self->write_file('jwks.json', $o{jwks} // slurp(UnitGateway::Jwt::jwks_file('dev'))) if $self->{o}{gateway};
@@ -148,7 +151,7 @@ sub configure {
 
 sub _nginx_command {
 	my ($self) = @_;
-	return ($self->{nginx}, '-p', "$self->{dir}/", '-c', "$self->{dir}/nginx.conf");
+	return (@{$self->{valgrind}}, $self->{nginx}, '-p', "$self->{dir}/", '-c', "$self->{dir}/nginx.conf");
 }
 
 sub _nginx_env {
@@ -465,6 +468,8 @@ END {
 	for my $entry (grep { $_->{pid} == $$ && $_->{self} } values %open) {
 		my $self = $entry->{self};
 		$self->stop_nginx('TERM') if $self->{process};
+		# for script/test --sanitize
+		$self->{logs}->problems;
 		next if $status;
 		Test::More::diag('the test has not called done()');
 		$status = 1;

@@ -10,15 +10,19 @@ use warnings;
 use Errno qw(EAGAIN EINTR EPIPE ECONNRESET);
 use IO::Socket::INET ();
 use Time::HiRes ();
+use UnitGateway::Process ();
 use UnitGateway::Response ();
 
-use constant CHUNK => 65536;
+use constant {
+	CHUNK => 65536,
+	DEFAULT => 10 * UnitGateway::Process::SLOW,
+};
 
 # port, timeout => 10
 sub new {
 	my ($class, %o) = @_;
 
-	my $timeout = $o{timeout} // 10;
+	my $timeout = $o{timeout} // DEFAULT;
 	my $socket = IO::Socket::INET->new(
 		Proto => 'tcp', PeerAddr => $o{host} // '127.0.0.1', PeerPort => $o{port}, Timeout => $timeout,
 	) or die "cannot connect to port $o{port}: $@\n";
@@ -32,7 +36,7 @@ sub of {
 	binmode $socket;
 	$socket->blocking(0);
 	setsockopt $socket, Socket::IPPROTO_TCP(), Socket::TCP_NODELAY(), 1;
-	return bless {socket => $socket, timeout => $o{timeout} // 10, buffer => '', eof => 0}, $class;
+	return bless {socket => $socket, timeout => $o{timeout} // DEFAULT, buffer => '', eof => 0}, $class;
 }
 
 sub _now { Time::HiRes::clock_gettime(Time::HiRes::CLOCK_MONOTONIC()) }

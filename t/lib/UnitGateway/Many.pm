@@ -10,6 +10,7 @@ use Errno qw(EAGAIN EINTR EINPROGRESS);
 use Exporter 'import';
 use Socket qw(AF_INET SOCK_STREAM SOCK_NONBLOCK IPPROTO_TCP TCP_NODELAY SOL_SOCKET SO_ERROR inet_aton pack_sockaddr_in);
 use Time::HiRes ();
+use UnitGateway::Process ();
 use UnitGateway::Response ();
 
 our @EXPORT_OK = qw(many);
@@ -26,7 +27,7 @@ sub many {
 	my ($requests, %o) = @_;
 
 	local $SIG{PIPE} = 'IGNORE';
-	my $end = _now() + ($o{timeout} // 30);
+	my $end = _now() + ($o{timeout} // 30) * UnitGateway::Process::SLOW;
 	my $address = pack_sockaddr_in($o{port}, inet_aton('127.0.0.1'));
 	my $held = $o{together} ? 1 : 0;
 	my @all = map { _open($_, $address, $held) } @$requests;

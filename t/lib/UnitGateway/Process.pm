@@ -12,6 +12,9 @@ use Time::HiRes ();
 
 our @EXPORT_OK = qw(wait_until children);
 
+# A machine or an nginx that is so many times slower gets so many times longer.
+use constant SLOW => $ENV{UNIT_SLOW} || 1;
+
 my %live;
 
 # Servers may need more open files than a shell's default.
@@ -80,7 +83,7 @@ sub destroy {
 sub wait_until {
 	my ($seconds, $code) = @_;
 
-	my $end = Time::HiRes::clock_gettime(Time::HiRes::CLOCK_MONOTONIC()) + $seconds;
+	my $end = Time::HiRes::clock_gettime(Time::HiRes::CLOCK_MONOTONIC()) + $seconds * SLOW;
 	while (1) {
 		my $value = $code->();
 		return $value if $value;

@@ -19,6 +19,7 @@ use IO::Socket::INET ();
 use JSON::PP ();
 use Time::HiRes ();
 use UnitGateway::Client ();
+use UnitGateway::Process ();
 use UnitGateway::Response ();
 
 use constant {
@@ -34,7 +35,7 @@ sub new {
 
 	my $listen = IO::Socket::INET->new(Proto => 'tcp', LocalAddr => '127.0.0.1', Listen => 1024, ReuseAddr => 1)
 		or die "cannot listen: $@\n";
-	return bless {listen => $listen, timeout => $o{timeout} // 10, open => [], accepted => 0}, $class;
+	return bless {listen => $listen, timeout => $o{timeout} // 10 * UnitGateway::Process::SLOW, open => [], accepted => 0}, $class;
 }
 
 sub address { '127.0.0.1:' . $_[0]{listen}->sockport }
