@@ -221,6 +221,7 @@ ngx_http_unit_file_check(ngx_http_unit_file_t *file, ngx_log_t *log)
 
         file->missing = 1;
         file->failures++;
+        file->failed = ngx_current_msec;
 
         ngx_log_error(NGX_LOG_ERR, log, ngx_errno,
                       "unit file \"%V\" is gone, the last good content "
@@ -257,6 +258,7 @@ ngx_http_unit_file_check(ngx_http_unit_file_t *file, ngx_log_t *log)
 
     ngx_http_unit_file_seen(file, &fi);
     file->failures++;
+    file->failed = ngx_current_msec;
 
     ngx_log_error(NGX_LOG_ERR, log, 0,
                   "unit file \"%V\" %s, the last good content stays in force",

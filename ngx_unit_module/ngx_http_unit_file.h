@@ -41,6 +41,7 @@ struct ngx_http_unit_file_s {
 
     ngx_uint_t                   loads;     /* since the process began */
     ngx_uint_t                   failures;
+    ngx_msec_t                   failed;    /* when, the last time */
 };
 
 

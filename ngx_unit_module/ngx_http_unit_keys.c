@@ -108,6 +108,7 @@ ngx_http_unit_keys_load(void *data, u_char *text, size_t len,
     pool = ngx_create_pool(NGX_DEFAULT_POOL_SIZE, ngx_cycle->log);
     if (pool == NULL) {
         keys->failures++;
+        keys->failed = ngx_current_msec;
         return NGX_ERROR;
     }
 
@@ -144,6 +145,7 @@ failed:
 
     ngx_destroy_pool(pool);
     keys->failures++;
+    keys->failed = ngx_current_msec;
 
     return rc;
 }
@@ -367,6 +369,7 @@ ngx_http_unit_keys_parse(ngx_http_unit_flight_t *flight)
                       "status %ui, %s", &partner->name, fetch->status, reason);
 
         partner->keys->failures++;
+        partner->keys->failed = ngx_current_msec;
         flight->req.code = NGX_HTTP_UNIT_BROKER_UNAVAILABLE;
         flight->req.ttl = NGX_HTTP_UNIT_KEYS_RETRY;
         return NGX_DECLINED;

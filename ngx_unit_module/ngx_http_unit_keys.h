@@ -33,6 +33,7 @@ struct ngx_http_unit_keys_s {
     ngx_msec_t             fetched;      /* when the set was fetched */
     ngx_uint_t             loads;
     ngx_uint_t             failures;
+    ngx_msec_t             failed;       /* when, the last time */
 };
 
 

@@ -418,22 +418,35 @@ ngx_http_unit_status_decided(const ngx_http_unit_status_t *st,
 
 ngx_uint_t
 ngx_http_unit_status_keys(const ngx_http_unit_partner_t *partner,
-    ngx_uint_t *age, ngx_uint_t *failures)
+    ngx_uint_t *age, ngx_uint_t *failures, ngx_uint_t *failing)
 {
+    ngx_msec_t             good, failed;
     ngx_msec_int_t         ms;
     ngx_http_unit_keys_t  *keys;
 
     keys = partner->keys;
 
+    if (keys->file) {
+        *failures = keys->file->failures;
+        failed = keys->file->failed;
+        good = keys->loaded;
+
+    } else {
+        *failures = keys->failures;
+        failed = keys->failed;
+        good = keys->fetched;
+    }
+
     *age = 0;
-    *failures = keys->file ? keys->file->failures : keys->failures;
 
     if (keys->set == NULL) {
+        *failing = (*failures > 0);
         return 0;
     }
 
-    ms = (ngx_msec_int_t) (ngx_current_msec - (keys->file ? keys->loaded
-                                                          : keys->fetched));
+    *failing = (*failures > 0 && (ngx_msec_int_t) (failed - good) > 0);
+
+    ms = (ngx_msec_int_t) (ngx_current_msec - good);
     if (ms > 0) {
         *age = (ngx_uint_t) ms / 1000;
     }

@@ -96,12 +96,14 @@ ngx_uint_t ngx_http_unit_status_decided(const ngx_http_unit_status_t *st,
 /*
  * A partner's keys in this worker.
  *
- *   age  out: seconds since the set in force was loaded, or fetched
+ *   age       out: seconds since the set in force was loaded, or fetched
+ *   failures  out: since the worker began
+ *   failing   out: 1 if the last try to get another set has failed, or 0
  *
  * Returns the number of keys; 0: there is no set yet, and no age.
  */
 ngx_uint_t ngx_http_unit_status_keys(const ngx_http_unit_partner_t *partner,
-    ngx_uint_t *age, ngx_uint_t *failures);
+    ngx_uint_t *age, ngx_uint_t *failures, ngx_uint_t *failing);
 
 /* Where they come from: "file" or "uri". */
 const char *ngx_http_unit_status_source(

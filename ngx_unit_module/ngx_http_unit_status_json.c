@@ -292,7 +292,7 @@ static void
 ngx_http_unit_status_json_keys(ngx_http_unit_status_t *st)
 {
     ngx_str_t                 source;
-    ngx_uint_t                i, n, age, failures;
+    ngx_uint_t                i, n, age, failures, failing;
     ngx_http_unit_partner_t  *partner;
 
     partner = st->umcf->partners.elts;
@@ -301,7 +301,7 @@ ngx_http_unit_status_json_keys(ngx_http_unit_status_t *st)
 
     for (i = 0; i < st->umcf->partners.nelts; i++) {
 
-        n = ngx_http_unit_status_keys(&partner[i], &age, &failures);
+        n = ngx_http_unit_status_keys(&partner[i], &age, &failures, &failing);
 
         source.data = (u_char *) ngx_http_unit_status_source(&partner[i]);
         source.len = ngx_strlen(source.data);
@@ -320,6 +320,7 @@ ngx_http_unit_status_json_keys(ngx_http_unit_status_t *st)
         }
 
         ngx_http_unit_status_json_number(st, "failures", failures);
+        ngx_http_unit_status_json_number(st, "failing", failing);
         ngx_http_unit_status_json_end(st, "}");
     }
 

@@ -267,26 +267,29 @@ ngx_http_unit_status_prom_budget(ngx_http_unit_status_t *st)
 static void
 ngx_http_unit_status_prom_keys(ngx_http_unit_status_t *st)
 {
-    ngx_uint_t                m, i, v[3];
+    ngx_uint_t                m, i, v[4];
     ngx_http_unit_partner_t  *partner;
 
     static const char  *metrics[][2] = {
         { "keys", "Keys of a partner that can be used, in this worker." },
         { "keys_age_seconds", "Age of the key set in force, in this worker." },
         { "keys_load_failures", "Key sets that could not be loaded or "
-                                "fetched, by this worker." }
+                                "fetched, by this worker." },
+        { "keys_failing", "1 if the last try of this worker to get another "
+                          "key set has failed." }
     };
 
     partner = st->umcf->partners.elts;
 
-    for (m = 0; m < 3; m++) {
+    for (m = 0; m < 4; m++) {
 
         ngx_http_unit_status_prom_head(st, metrics[m][0], "gauge",
                                        metrics[m][1]);
 
         for (i = 0; i < st->umcf->partners.nelts; i++) {
 
-            v[0] = ngx_http_unit_status_keys(&partner[i], &v[1], &v[2]);
+            v[0] = ngx_http_unit_status_keys(&partner[i], &v[1], &v[2],
+                                             &v[3]);
 
             if (m == 1 && v[0] == 0) {
                 continue;
