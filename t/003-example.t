@@ -58,6 +58,7 @@ $conf = change($conf, qr{/etc/unit-gateway/tls/cert\.pem}, '%%DIR%%/gateway.exam
 $conf = change($conf, qr{/etc/unit-gateway/tls/key\.pem}, '%%DIR%%/gateway.example.com.key', 1);
 $conf = change($conf, qr{https://id\.example\.com/}, 'https://idp.example.test/', 1);
 $conf = change($conf, qr{/etc/ssl/certs/ca-certificates\.crt}, '%%DIR%%/api.unit.co.pem', 1);
+$conf = change($conf, qr{/usr/share/unit-gateway/html/}, '%%ROOT%%/conf/html/', 1);
 $conf = change($conf, qr{server api\.unit\.co:443 max}, 'server 127.0.0.1:%%PORT_TLS%% max', 1);
 $conf = change($conf, qr{listen 443}, 'listen 127.0.0.1:%%PORT%%', 1);
 $conf = change($conf, qr{listen \[::\]:443 .*;}, '', 1);
@@ -100,7 +101,7 @@ $t->start;
 
 # curl as a client: TLS, and HTTP/2 where it can
 sub call {
-	my ($path, $token) = @_;
+	my ($path, $token) = (@_, '');
 	my $port = $t->port;
 	open my $fh, '-|', 'curl', '-q', '-sS', '--noproxy', '*', '--max-time', 20, '-w', "\n%{http_code} %{http_version}",
 		'--cacert', "$dir/gateway.example.com.pem", '--connect-to', "gateway.example.com:443:127.0.0.1:$port",
@@ -126,6 +127,14 @@ is($code, 401, 'a bad token');
 like($body, qr/"token_invalid"/, 'as a JSON:API document');
 ($code) = call('/_sandbox/journal', 'x');
 is($code, 404, 'no way to the control calls');
+
+# the status and its page, for this machine
+($code, $body) = call('/unit/');
+is($code, 200, 'the page of the status');
+like($body, qr/<h1>Gateway status/, 'is what it should be');
+($code, $body) = call('/unit/status');
+is($code, 200, 'the status');
+cmp_ok(JSON::PP->new->decode($body)->{requests}{decisions}{ok}, '>=', 1, 'has counted');
 
 # -- another server instead of Unit -------------------------------------------
 

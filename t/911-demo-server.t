@@ -26,7 +26,7 @@ sub ask {
 }
 
 is(() = $run->printed =~ /^curl /mg, 3, 'still three calls are printed');
-like($run->printed, qr{^\Q${\$run->base}\E/demo/$}m, 'and the address of the demo');
+like($run->printed, qr{^\Q${\$run->base}\E/$_/$}m, "and the address of $_") for qw(demo unit);
 like($run->printed, qr/development only/, 'and what it is for');
 
 my %types = ('' => 'text/html', 'demo.js' => 'text/javascript', 'style.css' => 'text/css', 'icon.svg' => 'image/svg+xml',
@@ -55,9 +55,12 @@ is((stat $run->dir . '/demo')[2] & 07777, 0700, 'and so is its directory');
 
 # a name that somebody else has pointed at this machine
 for my $host ('rebound.example', 'localhost.example', '127.0.0.1.example', '127x0x0x1') {
-	is(ask($run, GET => $_, host => $host)->status, 421, "$_ as $host") for '/demo/', '/demo/tokens.json';
+	is(ask($run, GET => $_, host => $host)->status, 421, "$_ as $host") for '/demo/', '/demo/tokens.json', '/unit/', '/unit/status';
 }
 is(ask($run, GET => '/demo/', host => '127.0.0.1:' . $run->port)->status, 200, 'the address of the demo is good');
+
+like(ask($run, GET => '/unit/')->body, qr/<h1>Gateway status/, 'the page of the status is there');
+is(JSON::PP->new->decode(ask($run, GET => '/unit/status')->body)->{workers}, 2, 'and the status');
 
 is(ask($run, $_ => '/demo/')->status, 405, "$_ is for nothing here") for qw(POST PUT DELETE);
 isnt(ask($run, GET => $_)->status, 200, "not served: $_") for (

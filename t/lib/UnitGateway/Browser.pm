@@ -122,10 +122,13 @@ sub type {
 }
 
 # A key for whoever has the focus.
-sub escape {
-	my ($self) = @_;
+sub escape { $_[0]->_key("\x{e00c}") }
+sub tab { $_[0]->_key("\x{e004}") }
+
+sub _key {
+	my ($self, $key) = @_;
 	$self->_call(POST => '/actions', {actions => [{type => 'key', id => 'keyboard',
-		actions => [map { {type => $_, value => "\x{e00c}"} } qw(keyDown keyUp)]}]});
+		actions => [map { {type => $_, value => $key} } qw(keyDown keyUp)]}]});
 }
 
 # The text that can be seen there, at most one element; '' if there is none.
@@ -153,6 +156,21 @@ sub urls {
 }
 
 sub size { my ($self, $w, $h) = @_; $self->_call(POST => '/window/rect', {width => $w, height => $h}) }
+
+# A command of the browser's own protocol, for what WebDriver cannot do.
+sub command { my ($self, $name, %params) = @_; $self->_call(POST => '/goog/cdp/execute', {cmd => $name, params => \%params}) }
+
+# The size of the page, smaller than a window may be too.
+sub viewport {
+	my ($self, $w, $h) = @_;
+	$self->command('Emulation.setDeviceMetricsOverride', width => $w, height => $h, deviceScaleFactor => 1, mobile => JSON::PP::false);
+}
+
+# What a user has set, as (prefers-color-scheme => 'dark').
+sub prefers {
+	my ($self, %feature) = @_;
+	$self->command('Emulation.setEmulatedMedia', features => [map { {name => $_, value => $feature{$_}} } sort keys %feature]);
+}
 
 # PNG
 sub screenshot { MIME::Base64::decode_base64($_[0]->_call(GET => '/screenshot')) }
