@@ -5,7 +5,7 @@
 # every file that it names is there, as are the tests that other pages name.
 # Then those of its claims that no other test holds: a token is taken from the
 # Authorization header alone (RFC 6750 2), "zip" has no meaning (RFC 8725 3.6),
-# customers make no webhooks (API7).
+# customers make no webhooks (API7), and slow clients are in nobody's way.
 #
 # P34 (what a token says of itself).
 
@@ -59,7 +59,7 @@ is("@gone", '', 'every test that a page names is there');
 
 # -- what no other test holds ---------------------------------------------------------------
 
-my $t = UnitGateway->new(workers => 1)->start;
+my $t = UnitGateway->new(workers => 1, server => 'client_header_timeout 1s; client_body_timeout 1s;')->start;
 my $token = $t->jwt(sub => 'alice');
 my $mark = $t->sandbox->mark;
 my @form = (type => 'application/x-www-form-urlencoded', body => "access_token=$token");
@@ -84,5 +84,18 @@ my $r = $t->post('/webhooks', as => 'alice', json => {data => {
 }});
 is($r->status . ' ' . $r->code, '403 operation_not_allowed', 'a customer makes no webhook');
 is(scalar(grep { $_->{path} =~ /webhooks/ } $t->sandbox->journal($mark)), 0, 'nor does Unit hear of one');
+
+# the first half of a head, of a body, and of a head after a whole request
+my $half = "GET /accounts HTTP/1.1\r\nHost: localhost\r\nX-Slow: ";
+my $body = $t->bytes(POST => '/accounts', as => 'alice', json => {data => {}});
+my %slow = ('head' => $half, 'body' => substr($body, 0, -3), 'second head' => $t->bytes(GET => '/accounts', as => 'alice') . $half);
+my %client;
+for my $name (sort keys %slow) {
+	push @{$client{$name}}, $t->connect for 1 .. 50;
+	$_->send($slow{$name}) for @{$client{$name}};
+}
+is($t->get('/accounts', as => 'alice')->status, 200, 'slow clients: 150 wait, others do not');
+is(scalar(grep { $_->response->status == 200 } @{$client{'second head'}}), 50, 'what is whole is answered');
+is(scalar(grep { $_->closed } @{$client{$_}}), 50, "half a $_: closed in the end") for sort keys %slow;
 
 $t->done;
