@@ -201,7 +201,10 @@ for my $status (401, 403, 429) {
 }
 says("status $_", '502 upstream_unavailable', '{"errors":[]}', action => {status => $_}) for 500, 503;
 says('half an answer', $invalid, [customer('10001', 'SUBJECT')], action => {truncate => 20});
+# asked once more if it was a kept connection, see t/221-broker-connections.t
+$t->sandbox->fault(GET => '/customers', {drop => 'before'});
 my (undef, $subject) = says('no answer', '502 upstream_unavailable', [], action => {drop => 'before'});
+$t->sandbox->clear_faults;
 $t->sandbox->fault(GET => '/customers', {status => 200, body => $json->encode({data => [customer('10001', $subject)]})});
 $r = $t->get('/accounts', who($subject, 2));
 is($r->status, 200, 'a failure is not remembered') or diag $r->body;
