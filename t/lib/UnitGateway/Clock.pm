@@ -1,11 +1,13 @@
 package UnitGateway::Clock;
 
-# Moves the monotonic clock of a test's nginx, which all its lifetimes and
-# intervals go by; wall-clock time, which tokens go by, stays as it is.
+# Moves the clocks of a test's nginx: the monotonic one, which all its lifetimes
+# and intervals go by, and the time of day, which tokens go by; one stays as it
+# is when the other is moved.
 #
 #	my $clock = UnitGateway::Clock->new;
 #	my $t = UnitGateway->new(env => $clock->env);
 #	$clock->advance(3600);
+#	$clock->step(-3600);
 #
 # Needs a C compiler, as the build does.
 
@@ -22,7 +24,7 @@ my $source = Cwd::abs_path(File::Basename::dirname(__FILE__) . '/../clock.c');
 sub new {
 	my ($class) = @_;
 
-	my $self = bless {library => _library(), file => File::Temp->new, added => 0}, $class;
+	my $self = bless {library => _library(), file => File::Temp->new, added => 0, stepped => 0}, $class;
 	$self->advance(0);
 	return $self;
 }
@@ -41,9 +43,24 @@ sub advance {
 	my ($self, $seconds) = @_;
 
 	$self->{added} += $seconds;
-	sysseek $self->{file}, 0, 0;
-	syswrite $self->{file}, pack 'q', $self->{added} or die "clock: $!";
+	$self->_write;
 	return $self->{added};
+}
+
+# The time of day, forwards or backwards, as somebody sets the machine's clock.
+sub step {
+	my ($self, $seconds) = @_;
+
+	$self->{stepped} += $seconds;
+	$self->_write;
+	return $self->{stepped};
+}
+
+sub _write {
+	my ($self) = @_;
+
+	sysseek $self->{file}, 0, 0;
+	syswrite $self->{file}, pack 'qq', $self->{added}, $self->{stepped} or die "clock: $!";
 }
 
 sub _library {
