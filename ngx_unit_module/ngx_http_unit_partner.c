@@ -473,8 +473,9 @@ ngx_http_unit_partner_two_factor(ngx_conf_t *cf,
 
             block->partner->max_age = ngx_parse_time(&s, 1);
 
-            if (block->partner->max_age != (time_t) NGX_ERROR
-                && block->partner->max_age > 0
+            /* NGX_ERROR is below 0 */
+
+            if (block->partner->max_age > 0
                 && block->partner->max_age <= NGX_HTTP_UNIT_PARTNER_MAX_AGE)
             {
                 continue;

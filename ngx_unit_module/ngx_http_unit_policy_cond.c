@@ -287,7 +287,7 @@ static ngx_int_t
 ngx_http_unit_policy_cond_value(ngx_http_unit_policy_load_t *ctx,
     ngx_http_unit_policy_value_t *value, const char *path, json_t *json)
 {
-    switch (json_typeof(json)) {
+    switch (json ? json_typeof(json) : JSON_NULL) {
 
     case JSON_TRUE:
         value->type = NGX_HTTP_UNIT_JSON_TRUE;

@@ -513,6 +513,12 @@ ngx_http_unit_record_write(u_char **p, u_char **last,
     for (left = text->len; left; left -= n) {
 
         if (*p == *last) {
+
+            if (*chunk == NULL) {
+                /* cannot be: the chain was made for all of it */
+                return;
+            }
+
             *p = (*chunk)->data;
             *last = *p + (*chunk)->size;
             *chunk = (*chunk)->next;
