@@ -129,7 +129,7 @@ sub check {
 		die "$label answers $status to $name\n" if $status != 401;
 	}
 
-	my $token = 'Bearer v2.public.' . 'T0k3n' x 118;
+	my $token = 'Bearer ' . Bench::TOKEN;
 	for my $time (qw(first second)) {
 		my $before = -s _saw() // 0;
 		my $r = _get($server, $jwt);
@@ -195,9 +195,10 @@ sub rss {
 # -- nginx ---------------------------------------------------------------------
 
 sub _no_lua {
-	my @lacking = grep { !-e } MODULES . '/ngx_http_lua_module.so', '/usr/share/lua/5.1/resty/lrucache.lua',
-		glob '/usr/lib/*/lua/5.1/cjson.so';
-	return @lacking ? "no $lacking[0]; script/setup --bench installs it" : '';
+	for my $file (MODULES . '/ngx_http_lua_module.so', '/usr/share/lua/5.1/resty/lrucache.lua', '/usr/lib/*/lua/5.1/cjson.so') {
+		return "no $file; script/setup --bench installs it" if !grep { -e } glob $file;
+	}
+	return '';
 }
 
 # The headers that go upstream, as an allow-list: nothing that a client sends
@@ -307,7 +308,7 @@ sub _no_haproxy {
 sub _haproxy {
 	my ($name, $port, $upstream, $table) = @_;
 
-	my $map = Bench::spew("$Bench::dir/$name.map", CUSTOMER . ' v2.public.' . 'T0k3n' x 118 . "\n");
+	my $map = Bench::spew("$Bench::dir/$name.map", CUSTOMER . ' ' . Bench::TOKEN . "\n");
 	my %fill = (
 		PORT => $port, UPSTREAM => $upstream, PUBLIC_KEY => "$Bench::dir/public.pem", MAP => $map, ISSUER => ISSUER,
 		AUDIENCE => AUDIENCE, TRACK => '', KNOWN => 'always_false', REMEMBER => '', TABLE => '',
@@ -352,9 +353,7 @@ sub _node {
 	local @ENV{qw(NODE_ENV PORT UPSTREAM ISSUER AUDIENCE PUBLIC_KEY ORG_TOKEN_FILE)} = ('production', $port,
 		"http://127.0.0.1:$upstream", ISSUER, AUDIENCE, "$Bench::dir/public.pem", "$Bench::dir/org-token");
 
-	# fewer collections of young objects: the usual setting for a proxy
-	my $server = Bench::start($name, $Bench::cpus[0], $port, 'node', '--max-semi-space-size=64',
-		"$Bench::root/${\DIR}/node/$script");
+	my $server = Bench::start($name, $Bench::cpus[0], $port, 'node', "$Bench::root/${\DIR}/node/$script");
 	$server->{workers} = [$server->{pid}];
 	return $server;
 }

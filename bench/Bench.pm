@@ -16,6 +16,7 @@ use Time::HiRes qw(sleep time);
 use constant {
 	WARM_UP => 500,
 	PAUSE => 0.1,
+	TOKEN => 'v2.public.' . 'T0k3n' x 118,    # of every customer
 };
 
 our ($root, $build, $dir, $realtime, @cpus, %servers);
@@ -193,7 +194,6 @@ sub upstream_conf {
 			. '"balance":%d,"currency":"USD","routingNumber":"812345678","accountNumber":"1000%05d"},'
 			. '"relationships":{"customer":{"data":{"type":"individualCustomer","id":"10001"}}}}', $_, $_ * 1000, $_
 	} 1 .. 4;
-	my $token = 'v2.public.' . 'T0k3n' x 118;
 	my ($user) = getpwuid $>;
 	my $group = getgrgid $) + 0;
 
@@ -219,7 +219,7 @@ http {
             return 201 '{"data":{"type":"customerTokenVerification","attributes":{"verificationToken":"b3nch"}}}';
         }
         location ~ ^/customers/[^/]+/token\$ {
-            return 201 '{"data":{"type":"customerBearerToken","attributes":{"token":"$token","expiresIn":86400}}}';
+            return 201 '{"data":{"type":"customerBearerToken","attributes":{"token":"${\TOKEN}","expiresIn":86400}}}';
         }
     }
 }
