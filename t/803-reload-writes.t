@@ -25,7 +25,8 @@ my $token = $t->jwt(sub => 'service', claims => {iss => 'https://back.example.te
 sub payment {
 	my ($key, %o) = @_;
 	my $account = sub { return {data => {type => 'depositAccount', id => $_[0]}} };
-	return $t->bytes(POST => '/payments', token => $token, close => 1, headers => ['Idempotency-Key' => $key], json => {data => {
+	my $target = '/payments' . ($key eq 'slow' ? '?slow=1' : '');
+	return $t->bytes(POST => $target, token => $token, close => 1, headers => ['Idempotency-Key' => $key], json => {data => {
 		type => 'bookPayment', attributes => {amount => 1, description => $key},
 		relationships => {account => $account->('1001'), counterpartyAccount => $account->('1002')},
 	}}, %o);
@@ -73,11 +74,11 @@ for my $n (1 .. RELOADS) {
 }
 
 # one that is on its way when the last reload comes, and is asked for meanwhile
-$sandbox->fault(POST => '/payments', {delay_ms => 700});
+$sandbox->fault(POST => '/payments?slow=1', {delay_ms => 700});
+my $from = $sandbox->mark;
 my $slow = $t->connect;
 $slow->send(payment('slow'));
-ok(wait_until(5, sub { $t->get('/payments', token => $token)->status == 200 && grep { $_->{body} =~ /"slow"/ && !defined $_->{status} } $sandbox->journal }), 'one is on its way')
-	or $sandbox->clear_faults;
+ok(wait_until(5, sub { grep { $_->{query} eq 'slow=1' } $sandbox->journal($from) }), 'one is on its way');
 ok($t->reload(wait => 0), 'reload');
 my ($meanwhile) = $t->many([payment('slow')]);
 like($meanwhile->status, qr/\A(?:409|201)\z/, 'new workers know of it');
@@ -111,5 +112,18 @@ while (my @some = splice @keys, 0, 50) {
 }
 is_deeply(\@lost, [], 'no record is lost');
 is($sandbox->mark, $mark, 'and Unit was not asked');
+
+# a zone of another size is another zone: as documented, the record is not there,
+# but Unit gets the same key and knows the payment
+my $first = ($t->many([payment('first')]))[0]->json->{data}{id};
+$mark = $sandbox->mark;
+$t->configure(zone => '24m');
+ok($t->reload, 'another size of the zone');
+my ($again) = $t->many([payment('first')]);
+is($again->status . ($again->header('Idempotency-Replayed') // ''), '201', 'Unit is asked again');
+is($again->json->{data}{id}, $first, 'and knows the payment');
+is($sandbox->counter('payments_created'), 2 + keys %told, 'none is made');
+my @sent = map { JSON::PP::decode_json($_->{body})->{data}{attributes}{idempotencyKey} } grep { ($_->{body} // '') =~ /"first"/ } $sandbox->journal;
+is("@sent", "$sent[0] $sent[0]", 'it has the same key there');
 
 $t->done;
