@@ -75,10 +75,13 @@ fuzz_is(json_t *json, ngx_str_t *s)
 }
 
 
-/* 1: a number, 0: none, -1: too close to the edge to say */
+/*
+ * 1: a number, 0: none, -1: too close to the edge to say.  Whole seconds are
+ * *value or, where a double may have been rounded up to it, *value - *less.
+ */
 
 static int
-fuzz_seconds(json_t *json, int64_t *value)
+fuzz_seconds(json_t *json, int64_t *value, int64_t *less)
 {
     double  d;
 
@@ -93,24 +96,27 @@ fuzz_seconds(json_t *json, int64_t *value)
     }
 
     *value = (int64_t) d;
+    *less = json_is_real(json) && d == json_number_value(json);
 
     return 1;
 }
 
 
+/* sure: without what a double leaves open */
+
 static int
-fuzz_begun(json_t *json)
+fuzz_begun(json_t *json, int sure)
 {
     int      rc;
-    int64_t  value;
+    int64_t  value, less;
 
     if (json == NULL) {
         return 1;
     }
 
-    rc = fuzz_seconds(json, &value);
+    rc = fuzz_seconds(json, &value, &less);
 
-    return rc == 1 ? value <= NOW + 30 : rc;
+    return rc == 1 ? value - (sure ? 0 : less) <= NOW + 30 : rc;
 }
 
 
@@ -147,7 +153,7 @@ fuzz_accepted(json_t *json, ngx_http_unit_jwt_claims_t *claims)
 {
     char        number[32];
     json_t     *value, *item;
-    int64_t     exp;
+    int64_t     exp, less;
     ngx_str_t   s;
     ngx_uint_t  i;
 
@@ -155,17 +161,18 @@ fuzz_accepted(json_t *json, ngx_http_unit_jwt_claims_t *claims)
     fuzz_assert(fuzz_is(json_object_get(json, "sub"), &claims->subject));
     fuzz_assert(claims->subject.len > 0 && claims->subject.len <= 255);
     fuzz_assert(fuzz_holds(json_object_get(json, "aud"), "gw"));
-    fuzz_assert(fuzz_begun(json_object_get(json, "nbf")) == 1);
-    fuzz_assert(fuzz_begun(json_object_get(json, "iat")) == 1);
+    fuzz_assert(fuzz_begun(json_object_get(json, "nbf"), 0) == 1);
+    fuzz_assert(fuzz_begun(json_object_get(json, "iat"), 0) == 1);
 
-    switch (fuzz_seconds(json_object_get(json, "exp"), &exp)) {
+    switch (fuzz_seconds(json_object_get(json, "exp"), &exp, &less)) {
 
     case 0:
         fuzz_assert(0);
         break;
 
     case 1:
-        fuzz_assert(exp == claims->exp && exp > NOW - 30);
+        fuzz_assert((exp == claims->exp || exp - less == claims->exp)
+                    && claims->exp > NOW - 30);
     }
 
     value = json_object_get(json, "role");
@@ -216,10 +223,10 @@ fuzz_refused(json_t *json, const char *reason)
 {
     int      rc;
     json_t  *sub;
-    int64_t  exp;
+    int64_t  exp, less;
 
     sub = json_object_get(json, "sub");
-    rc = fuzz_seconds(json_object_get(json, "exp"), &exp);
+    rc = fuzz_seconds(json_object_get(json, "exp"), &exp, &less);
 
     if (strcmp(reason, "jwt_iss") == 0) {
         fuzz_assert(!fuzz_is(json_object_get(json, "iss"),
@@ -229,13 +236,13 @@ fuzz_refused(json_t *json, const char *reason)
         fuzz_assert(rc != 1);
 
     } else if (strcmp(reason, "jwt_expired") == 0) {
-        fuzz_assert(rc == -1 || (rc == 1 && exp <= NOW - 30));
+        fuzz_assert(rc == -1 || (rc == 1 && exp - less <= NOW - 30));
 
     } else if (strcmp(reason, "jwt_nbf") == 0) {
-        fuzz_assert(fuzz_begun(json_object_get(json, "nbf")) != 1);
+        fuzz_assert(fuzz_begun(json_object_get(json, "nbf"), 1) != 1);
 
     } else if (strcmp(reason, "jwt_iat") == 0) {
-        fuzz_assert(fuzz_begun(json_object_get(json, "iat")) != 1);
+        fuzz_assert(fuzz_begun(json_object_get(json, "iat"), 1) != 1);
 
     } else if (strcmp(reason, "jwt_aud") == 0) {
         fuzz_assert(!fuzz_holds(json_object_get(json, "aud"), "gw"));
