@@ -5,7 +5,8 @@
 # every file that it names is there, as are the tests that other pages name.
 # Then those of its claims that no other test holds: a token is taken from the
 # Authorization header alone (RFC 6750 2), "zip" has no meaning (RFC 8725 3.6),
-# customers make no webhooks (API7), and slow clients are in nobody's way.
+# another's object is asked for with the caller's own token (API1), customers make
+# no webhooks (API7), and slow clients are in nobody's way.
 #
 # P34 (what a token says of itself).
 
@@ -79,7 +80,13 @@ is(scalar(() = $t->sandbox->journal($mark)), 0, 'and Unit has heard nothing of i
 
 is($t->get('/accounts', token => $t->jwt(sub => 'alice', header => {zip => 'DEF'}))->status, 200, 'zip: the payload is what it is');
 
-my $r = $t->post('/webhooks', as => 'alice', json => {data => {
+my $r = $t->get('/accounts/2001', as => 'alice');
+is($r->status, 404, 'another\'s account: Unit refuses');
+my ($call) = grep { $_->{path} eq '/accounts/2001' } $t->sandbox->journal($mark);
+is("$call->{token_kind} $call->{customer}", 'customer 10001', 'for it was asked with a token of the caller\'s customer');
+is($t->get('/accounts/2001', as => 'bob')->status, 200, 'whose it is sees it');
+
+$r = $t->post('/webhooks', as => 'alice', json => {data => {
 	type => 'webhook', attributes => {url => 'http://169.254.169.254/latest', token => 'x', contentType => 'Json', label => 'x'},
 }});
 is($r->status . ' ' . $r->code, '403 operation_not_allowed', 'a customer makes no webhook');
