@@ -163,8 +163,8 @@ ngx_http_unit_auth_cache_identity(ngx_http_request_t *r,
     id->customers.len = rec.customers;
     id->ncustomers = rec.ncustomers;
 
-    id->exp = rec.exp;
-    id->auth_time = rec.auth_time;
+    id->exp = (time_t) rec.exp;
+    id->auth_time = (time_t) rec.auth_time;
     id->amr = rec.amr;
     id->read_only = rec.read_only;
     id->no_role = rec.no_role;

@@ -536,7 +536,7 @@ ngx_http_unit_policy_member_timeout(ngx_http_unit_policy_load_t *ctx,
                                          member);
     }
 
-    op->timeout = n;
+    op->timeout = (ngx_uint_t) n;
 
     return NGX_OK;
 }
