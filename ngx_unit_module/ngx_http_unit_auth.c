@@ -18,6 +18,8 @@ static ngx_int_t ngx_http_unit_auth_bearer(ngx_http_request_t *r,
 static ngx_int_t ngx_http_unit_auth_verify(ngx_http_request_t *r,
     ngx_http_unit_ctx_t *ctx, ngx_http_unit_code_e *code,
     const char **reason);
+static ngx_http_unit_partner_t *ngx_http_unit_auth_partner(
+    ngx_http_unit_main_conf_t *umcf, const ngx_str_t *issuer);
 static ngx_int_t ngx_http_unit_auth_identity(ngx_http_request_t *r,
     ngx_http_unit_ctx_t *ctx, ngx_http_unit_partner_t *partner,
     ngx_http_unit_jwt_claims_t *claims);
@@ -136,7 +138,6 @@ ngx_http_unit_auth_verify(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
 {
     ngx_int_t                    rc;
     ngx_str_t                    issuer;
-    ngx_uint_t                   i;
     ngx_http_unit_jwk_t         *key;
     ngx_http_unit_jwt_t          jwt;
     ngx_http_unit_partner_t     *partner;
@@ -149,25 +150,19 @@ ngx_http_unit_auth_verify(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
         return rc;
     }
 
-    rc = ngx_http_unit_jwt_issuer_unsafe(r->pool, &jwt, &issuer);
+    partner = ctx->umcf->partners.elts;
+
+    rc = ngx_http_unit_jwt_issuer_unsafe(r->pool, &jwt, &partner->rules,
+                                         &issuer);
 
     if (rc != NGX_OK) {
         *reason = "jwt_payload";
         return rc;
     }
 
-    partner = ctx->umcf->partners.elts;
+    partner = ngx_http_unit_auth_partner(ctx->umcf, &issuer);
 
-    for (i = 0; i < ctx->umcf->partners.nelts; i++, partner++) {
-        if (partner->rules.issuer.len == issuer.len
-            && ngx_memcmp(partner->rules.issuer.data, issuer.data, issuer.len)
-               == 0)
-        {
-            break;
-        }
-    }
-
-    if (i == ctx->umcf->partners.nelts) {
+    if (partner == NULL) {
         *reason = "jwt_iss";
         return NGX_DECLINED;
     }
@@ -218,8 +213,8 @@ ngx_http_unit_auth_verify(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
         return rc;
     }
 
-    rc = ngx_http_unit_jwt_claims(r->pool, &jwt, &partner->rules, ngx_time(),
-                                  &claims);
+    rc = ngx_http_unit_jwt_claims(r->pool, &jwt, &partner->rules,
+                                  ngx_time(), &claims);
 
     if (rc != NGX_OK) {
         *reason = claims.reason;
@@ -233,6 +228,29 @@ ngx_http_unit_auth_verify(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
     ngx_http_unit_auth_cache_keep(ctx, key);
 
     return NGX_OK;
+}
+
+
+static ngx_http_unit_partner_t *
+ngx_http_unit_auth_partner(ngx_http_unit_main_conf_t *umcf,
+    const ngx_str_t *issuer)
+{
+    ngx_uint_t                i;
+    ngx_http_unit_partner_t  *partner;
+
+    partner = umcf->partners.elts;
+
+    for (i = 0; i < umcf->partners.nelts; i++) {
+        if (partner[i].rules.issuer.len == issuer->len
+            && ngx_memcmp(partner[i].rules.issuer.data, issuer->data,
+                          issuer->len)
+               == 0)
+        {
+            return &partner[i];
+        }
+    }
+
+    return NULL;
 }
 
 

@@ -146,10 +146,17 @@ ngx_http_unit_jwt_claims(ngx_pool_t *pool, const ngx_http_unit_jwt_t *jwt,
 
     ngx_memzero(out, sizeof(ngx_http_unit_jwt_claims_t));
 
-    rc = ngx_http_unit_json_scan(pool, jwt->payload.data, jwt->payload.len,
-                                 rules->watch, &ctx.json);
-    if (rc == NGX_ERROR) {
-        return NGX_ERROR;
+    if (jwt->rules == rules) {
+        ctx.json = jwt->json;
+        rc = NGX_OK;
+
+    } else {
+        rc = ngx_http_unit_json_scan(pool, jwt->payload.data,
+                                     jwt->payload.len, rules->watch,
+                                     &ctx.json);
+        if (rc == NGX_ERROR) {
+            return NGX_ERROR;
+        }
     }
 
     if (rc != NGX_OK || ctx.json.type != NGX_HTTP_UNIT_JSON_OBJECT) {

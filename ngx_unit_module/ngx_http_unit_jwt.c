@@ -17,6 +17,18 @@
 #include "ngx_http_unit_jwt.h"
 
 
+/* the header part of the last good token, as it came, and its kid */
+typedef struct {
+    size_t    len;                    /* of the part, 0: none yet */
+    size_t    kid;                    /* of the kid, which follows it */
+    u_char    text[512];
+} ngx_http_unit_jwt_last_t;
+
+
+static ngx_int_t ngx_http_unit_jwt_same_header(ngx_pool_t *pool,
+    const u_char *p, size_t len, ngx_http_unit_jwt_t *out);
+static void ngx_http_unit_jwt_keep_header(const u_char *p, size_t len,
+    const ngx_str_t *kid);
 static ngx_int_t ngx_http_unit_jwt_decode(ngx_pool_t *pool, const u_char *p,
     const u_char *last, ngx_str_t *out);
 static ngx_int_t ngx_http_unit_jwt_header(ngx_pool_t *pool,
@@ -27,8 +39,10 @@ static ngx_str_t  ngx_http_unit_jwt_alg = ngx_string("alg");
 static ngx_str_t  ngx_http_unit_jwt_crit = ngx_string("crit");
 static ngx_str_t  ngx_http_unit_jwt_b64 = ngx_string("b64");
 static ngx_str_t  ngx_http_unit_jwt_kid = ngx_string("kid");
-static ngx_str_t  ngx_http_unit_jwt_iss = ngx_string("iss");
 static ngx_str_t  ngx_http_unit_jwt_rs256 = ngx_string("RS256");
+
+/* an identity provider writes the same header into all of its tokens */
+static ngx_http_unit_jwt_last_t  ngx_http_unit_jwt_last;
 
 
 ngx_int_t
@@ -66,11 +80,6 @@ ngx_http_unit_jwt_split(ngx_pool_t *pool, const ngx_str_t *token,
     out->signed_part.data = p;
     out->signed_part.len = signature - p;
 
-    rc = ngx_http_unit_jwt_decode(pool, p, payload, &header);
-    if (rc != NGX_OK) {
-        return rc;
-    }
-
     rc = ngx_http_unit_jwt_decode(pool, payload + 1, signature,
                                   &out->payload);
     if (rc != NGX_OK) {
@@ -82,41 +91,105 @@ ngx_http_unit_jwt_split(ngx_pool_t *pool, const ngx_str_t *token,
         return rc;
     }
 
-    out->reason = NULL;
+    rc = ngx_http_unit_jwt_same_header(pool, p, payload - p, out);
 
-    return ngx_http_unit_jwt_header(pool, &header, out);
-}
-
-
-ngx_int_t
-ngx_http_unit_jwt_issuer_unsafe(ngx_pool_t *pool,
-    const ngx_http_unit_jwt_t *jwt, ngx_str_t *issuer)
-{
-    ngx_int_t                    rc, id;
-    ngx_http_unit_json_t         json;
-    ngx_http_unit_json_hit_t    *hit;
-    ngx_http_unit_json_watch_t  *watch;
-
-    ngx_str_null(issuer);
-
-    watch = ngx_http_unit_json_watch_create(pool, 0);
-
-    if (watch == NULL) {
-        return NGX_ERROR;
+    if (rc != NGX_DECLINED) {
+        out->reason = NULL;
+        return rc;
     }
 
-    id = ngx_http_unit_json_watch_member(watch, &ngx_http_unit_jwt_iss);
-    if (id == NGX_ERROR) {
-        return NGX_ERROR;
-    }
-
-    rc = ngx_http_unit_json_scan(pool, jwt->payload.data, jwt->payload.len,
-                                 watch, &json);
+    rc = ngx_http_unit_jwt_decode(pool, p, payload, &header);
     if (rc != NGX_OK) {
         return rc;
     }
 
-    hit = ngx_http_unit_json_hit(&json, id, 0);
+    out->reason = NULL;
+
+    rc = ngx_http_unit_jwt_header(pool, &header, out);
+
+    if (rc == NGX_OK) {
+        ngx_http_unit_jwt_keep_header(p, payload - p, &out->kid);
+    }
+
+    return rc;
+}
+
+
+/*
+ * Is that the header of the last good token?  Then it is not read again.
+ * NGX_OK, NGX_DECLINED, NGX_ERROR
+ */
+
+static ngx_int_t
+ngx_http_unit_jwt_same_header(ngx_pool_t *pool, const u_char *p, size_t len,
+    ngx_http_unit_jwt_t *out)
+{
+    ngx_http_unit_jwt_last_t  *last;
+
+    last = &ngx_http_unit_jwt_last;
+
+    if (len == 0 || len != last->len || ngx_memcmp(p, last->text, len) != 0) {
+        return NGX_DECLINED;
+    }
+
+    if (last->kid == 0) {
+        return NGX_OK;
+    }
+
+    out->kid.data = ngx_pnalloc(pool, last->kid);
+    if (out->kid.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(out->kid.data, last->text + len, last->kid);
+    out->kid.len = last->kid;
+    out->has_kid = 1;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_unit_jwt_keep_header(const u_char *p, size_t len,
+    const ngx_str_t *kid)
+{
+    ngx_http_unit_jwt_last_t  *last;
+
+    last = &ngx_http_unit_jwt_last;
+
+    if (len + kid->len > sizeof(last->text)) {
+        return;
+    }
+
+    ngx_memcpy(last->text, p, len);
+    last->len = len;
+    last->kid = kid->len;
+
+    if (kid->len) {
+        ngx_memcpy(last->text + len, kid->data, kid->len);
+    }
+}
+
+
+ngx_int_t
+ngx_http_unit_jwt_issuer_unsafe(ngx_pool_t *pool, ngx_http_unit_jwt_t *jwt,
+    const ngx_http_unit_jwt_rules_t *rules, ngx_str_t *issuer)
+{
+    ngx_int_t                  rc;
+    ngx_http_unit_json_hit_t  *hit;
+
+    ngx_str_null(issuer);
+    jwt->rules = NULL;
+
+    rc = ngx_http_unit_json_scan(pool, jwt->payload.data, jwt->payload.len,
+                                 rules->watch, &jwt->json);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    jwt->rules = rules;
+
+    hit = ngx_http_unit_json_hit(&jwt->json, rules->id_iss, 0);
     if (hit == NULL) {
         return NGX_DECLINED;
     }

@@ -44,6 +44,10 @@ typedef struct {
     ngx_str_t    kid;
     ngx_uint_t   has_kid;
     const char  *reason;        /* stable word for the log, on NGX_DECLINED */
+
+    /* what was found in the payload by these rules' claims; NULL: not yet */
+    const ngx_http_unit_jwt_rules_t *rules;
+    ngx_http_unit_json_t             json;
 } ngx_http_unit_jwt_t;
 
 
@@ -80,11 +84,16 @@ ngx_int_t ngx_http_unit_jwt_split(ngx_pool_t *pool, const ngx_str_t *token,
  * The issuer claim of a split but UNVERIFIED token: only to choose whose keys
  * to try.  Never use it for anything else.
  *
+ *   rules  those that the token is likely to be checked by: all their claims
+ *          are found on the way, and ngx_http_unit_jwt_claims() with the same
+ *          rules need not scan again
+ *
  * NGX_OK, NGX_DECLINED (payload no strict JSON object, or no string iss),
  * NGX_ERROR
  */
 ngx_int_t ngx_http_unit_jwt_issuer_unsafe(ngx_pool_t *pool,
-    const ngx_http_unit_jwt_t *jwt, ngx_str_t *issuer);
+    ngx_http_unit_jwt_t *jwt, const ngx_http_unit_jwt_rules_t *rules,
+    ngx_str_t *issuer);
 
 /*
  * Verify the signature with the key that the token names.

@@ -170,16 +170,6 @@ unit_jwt_ours_claims(unit_jwt_verify_t *v, ngx_pool_t *pool,
 
     rules.leeway = v->leeway;
 
-    if (v->iss != NULL) {
-        rules.issuer.data = (u_char *) v->iss;
-        rules.issuer.len = strlen(v->iss);
-
-    } else if (ngx_http_unit_jwt_issuer_unsafe(pool, jwt, &rules.issuer)
-               != NGX_OK)
-    {
-        return "jwt_iss";
-    }
-
     if (v->aud != NULL) {
         rules.audience.data = (u_char *) v->aud;
         rules.audience.len = strlen(v->aud);
@@ -187,6 +177,17 @@ unit_jwt_ours_claims(unit_jwt_verify_t *v, ngx_pool_t *pool,
 
     if (ngx_http_unit_jwt_rules_init(pool, &rules) != NGX_OK) {
         return "internal error";
+    }
+
+    if (v->iss != NULL) {
+        rules.issuer.data = (u_char *) v->iss;
+        rules.issuer.len = strlen(v->iss);
+
+    } else if (ngx_http_unit_jwt_issuer_unsafe(pool, jwt, &rules,
+                                               &rules.issuer)
+               != NGX_OK)
+    {
+        return "jwt_iss";
     }
 
     rc = ngx_http_unit_jwt_claims(pool, jwt, &rules, v->now, &claims);

@@ -319,10 +319,10 @@ static void
 fuzz_claims(ngx_pool_t *pool, ngx_http_unit_jwt_t *jwt, const char *token)
 {
     json_t                      *json;
-    ngx_int_t                    rc;
+    ngx_int_t                    rc, issued;
     ngx_str_t                    issuer;
     json_error_t                 error;
-    ngx_http_unit_jwt_claims_t   claims;
+    ngx_http_unit_jwt_claims_t   claims, again;
 
     rc = ngx_http_unit_jwt_claims(pool, jwt, &fuzz_rules, NOW, &claims);
     fuzz_assert(rc == NGX_OK || rc == NGX_DECLINED);
@@ -347,7 +347,21 @@ fuzz_claims(ngx_pool_t *pool, ngx_http_unit_jwt_t *jwt, const char *token)
         fuzz_libjwt(pool, token, rc == NGX_OK ? &claims : NULL);
     }
 
-    if (ngx_http_unit_jwt_issuer_unsafe(pool, jwt, &issuer) == NGX_OK) {
+    /* the second scan of the claims is spared, and changes nothing */
+
+    issued = ngx_http_unit_jwt_issuer_unsafe(pool, jwt, &fuzz_rules, &issuer);
+
+    fuzz_assert(ngx_http_unit_jwt_claims(pool, jwt, &fuzz_rules, NOW, &again)
+                == rc);
+    fuzz_assert(again.ncustomers == claims.ncustomers
+                && again.exp == claims.exp
+                && again.subject.len == claims.subject.len
+                && (claims.subject.len == 0
+                    || memcmp(again.subject.data, claims.subject.data,
+                              claims.subject.len)
+                       == 0));
+
+    if (issued == NGX_OK) {
         fuzz_assert(fuzz_is(json_object_get(json, "iss"), &issuer));
 
     } else {

@@ -228,12 +228,16 @@ test_header(void)
 static void
 test_split(EVP_PKEY *key)
 {
-    char                 *text, *dot;
-    ngx_str_t             s, issuer;
-    ngx_pool_t           *pool;
-    ngx_http_unit_jwt_t   jwt;
+    char                       *text, *dot;
+    ngx_str_t                   s, issuer;
+    ngx_pool_t                 *pool;
+    ngx_http_unit_jwt_t         jwt;
+    ngx_http_unit_jwt_rules_t   rules;
 
     pool = ngx_create_pool(4096, NULL);
+
+    memset(&rules, 0, sizeof(ngx_http_unit_jwt_rules_t));
+    is(ngx_http_unit_jwt_rules_init(pool, &rules), NGX_OK, "rules");
 
     text = kit_token(key, "{\"alg\":\"RS256\",\"kid\":\"\\u0061b\"}", PAYLOAD);
     dot = strrchr(text, '.');
@@ -249,14 +253,14 @@ test_split(EVP_PKEY *key)
     ok(jwt.signed_part.data == s.data, "signed part is not a copy");
     free(text);
 
-    is(ngx_http_unit_jwt_issuer_unsafe(pool, &jwt, &issuer), NGX_OK,
-       "issuer");
+    is(ngx_http_unit_jwt_issuer_unsafe(pool, &jwt, &rules, &issuer),
+       NGX_OK, "issuer");
     is_text(issuer.data, issuer.len, "i", "issuer");
 
 #define no_issuer(json, name)                                                 \
     ngx_str_set(&jwt.payload, json);                                          \
-    is(ngx_http_unit_jwt_issuer_unsafe(pool, &jwt, &issuer), NGX_DECLINED,    \
-       name);                                                                 \
+    is(ngx_http_unit_jwt_issuer_unsafe(pool, &jwt, &rules, &issuer),          \
+       NGX_DECLINED, name);                                                   \
     is(issuer.len, 0, name)
 
     no_issuer("{}", "no issuer");
@@ -391,18 +395,16 @@ test_verify(EVP_PKEY *a, EVP_PKEY *b)
 }
 
 
+/* each allocation fails in turn; text is freed */
+
 static void
-test_memory(EVP_PKEY *key)
+memory(char *text, const ngx_http_unit_jwt_rules_t *rules, ngx_uint_t least)
 {
-    char                 *text;
     ngx_int_t             rc;
     ngx_str_t             s, issuer;
     ngx_pool_t           *pool;
     ngx_uint_t            n, total;
     ngx_http_unit_jwt_t   jwt;
-
-    text = kit_token(key, "{\"alg\":\"RS256\",\"kid\":\"\\u0061\"}",
-                     "{\"iss\":\"\\u0069\"}");
 
     for (n = 0, total = 1; n <= total; n++) {
         pool = ngx_create_pool(4096, NULL);
@@ -415,7 +417,7 @@ test_memory(EVP_PKEY *key)
         rc = ngx_http_unit_jwt_split(pool, &s, &jwt);
 
         if (rc == NGX_OK) {
-            rc = ngx_http_unit_jwt_issuer_unsafe(pool, &jwt, &issuer);
+            rc = ngx_http_unit_jwt_issuer_unsafe(pool, &jwt, rules, &issuer);
         }
 
         if (n == 0) {
@@ -430,8 +432,103 @@ test_memory(EVP_PKEY *key)
         ngx_destroy_pool(pool);
     }
 
-    ok(total > 6, "allocations to fail");
+    ok(total >= least, "%d allocations to fail", (int) total);
     free(text);
+}
+
+
+static void
+test_memory(EVP_PKEY *key)
+{
+    char                       *text, padding[500], header[600];
+    ngx_str_t                   s;
+    ngx_pool_t                 *pool;
+    ngx_http_unit_jwt_t         jwt;
+    ngx_http_unit_jwt_rules_t   rules;
+
+    pool = ngx_create_pool(4096, NULL);
+    memset(&rules, 0, sizeof(ngx_http_unit_jwt_rules_t));
+    is(ngx_http_unit_jwt_rules_init(pool, &rules), NGX_OK, "rules");
+
+    /* a header too long to be known again, and one that is */
+
+    memset(padding, 'x', sizeof(padding) - 1);
+    padding[sizeof(padding) - 1] = '\0';
+
+    snprintf(header, sizeof(header),
+             "{\"alg\":\"RS256\",\"kid\":\"\\u0061\",\"x\":\"%s\"}",
+             padding);
+
+    memory(kit_token(key, header, "{\"iss\":\"\\u0069\"}"), &rules, 7);
+
+    text = kit_token(key, "{\"alg\":\"RS256\",\"kid\":\"\\u0061\"}",
+                     "{\"iss\":\"\\u0069\"}");
+    s.data = (u_char *) text;
+    s.len = strlen(text);
+    is(ngx_http_unit_jwt_split(pool, &s, &jwt), NGX_OK, "a header to know");
+
+    memory(text, &rules, 4);
+
+    ngx_destroy_pool(pool);
+}
+
+
+/* a header that was seen in the token before: what is read is the same */
+
+static void
+test_same_header(EVP_PKEY *key)
+{
+    size_t                i;
+    char                 *text;
+    ngx_str_t             s;
+    ngx_pool_t           *pool;
+    ngx_http_unit_jwt_t   jwt;
+
+    static const struct {
+        const char       *header;
+        ngx_int_t         rc;
+        const char       *kid;
+    } tokens[] = {
+        { "{\"alg\":\"RS256\",\"kid\":\"one\"}", NGX_OK, "one" },
+        { "{\"alg\":\"RS256\",\"kid\":\"two\"}", NGX_OK, "two" },
+        { "{\"alg\":\"RS256\",\"kid\":\"two\"}", NGX_OK, "two" },
+        { "{\"alg\":\"RS256\"}", NGX_OK, NULL },
+        { "{\"alg\":\"RS256\"}", NGX_OK, NULL },
+        { "{\"alg\":\"none\",\"kid\":\"one\"}", NGX_DECLINED, NULL },
+        { "{\"alg\":\"none\",\"kid\":\"one\"}", NGX_DECLINED, NULL },
+        { "{\"alg\":\"RS256\",\"crit\":[]}", NGX_DECLINED, NULL },
+        { "{\"alg\":\"RS256\",\"crit\":[]}", NGX_DECLINED, NULL },
+        { "{\"alg\":\"RS256\",\"kid\":\"one\"}", NGX_OK, "one" }
+    };
+
+    for (i = 0; i < sizeof(tokens) / sizeof(tokens[0]); i++) {
+        pool = ngx_create_pool(4096, NULL);
+        text = kit_token(key, tokens[i].header, PAYLOAD);
+
+        s.data = (u_char *) text;
+        s.len = strlen(text);
+
+        is(ngx_http_unit_jwt_split(pool, &s, &jwt), tokens[i].rc,
+           tokens[i].header);
+
+        if (tokens[i].rc == NGX_OK) {
+            is(jwt.has_kid, tokens[i].kid != NULL, tokens[i].header);
+        }
+
+        if (tokens[i].kid) {
+            is_text(jwt.kid.data, jwt.kid.len, tokens[i].kid, "its kid");
+        }
+
+        /* the parts around it are not taken for granted */
+
+        s.len--;
+        text[s.len - 1] = '!';
+        is(ngx_http_unit_jwt_split(pool, &s, &jwt), NGX_DECLINED,
+           "a signature that is none");
+
+        free(text);
+        ngx_destroy_pool(pool);
+    }
 }
 
 
@@ -448,6 +545,7 @@ main(void)
     test_split(a);
     test_verify(a, b);
     test_memory(a);
+    test_same_header(a);
 
     EVP_PKEY_free(a);
     EVP_PKEY_free(b);
