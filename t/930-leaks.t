@@ -291,7 +291,7 @@ for my $action (
 # -- a body on its way -------------------------------------------------------------------------------
 
 my $client = $t->connect;
-my $big = $json->encode({data => {type => 'individualCustomer', attributes => {tags => {ssn => $data{ssn}, fill => 'x' x 900_000}}}});
+my $big = $json->encode({data => {type => 'individualCustomer', attributes => {tags => {ssn => $data{ssn}, fill => 'x' x 100_000}}}});
 my $bytes = $t->bytes(PATCH => '/customers/me', @who, type => 'application/vnd.api+json', body => $big);
 $client->send(substr $bytes, 0, length($bytes) - 10);
 my ($busy) = grep { $_->{name} eq 'ssn' } @canaries;
