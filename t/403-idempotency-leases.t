@@ -170,7 +170,7 @@ my (@open, $full);
 for my $n (1 .. 1000) {
 	my $client = send_bytes(bytes("held-$n"));
 	push @clients, $client;
-	my $call = $up->call(timeout => 0.3);
+	my $call = $up->call(timeout => 0.3 * UnitGateway::Process::SLOW);
 	if (!$call) {
 		$full = $client;
 		last;
