@@ -212,6 +212,10 @@ ngx_http_unit_status_refuse(ngx_http_request_t *r, ngx_http_unit_code_e code,
 {
     ngx_http_unit_ctx_t  *ctx;
 
+    if (r != r->main) {
+        return ngx_http_unit_code(code)->status;
+    }
+
     ctx = ngx_http_unit_create_ctx(r);
     if (ctx == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;

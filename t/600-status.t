@@ -239,19 +239,21 @@ is($s->json->{zone}[0]{records}, 1, 'one record');
 # -- key sets --------------------------------------------------------------------------
 
 my ($app, $other) = @{$s->json->{keys}};
-is("$app->{partner} $app->{source} $app->{keys} $app->{failures}", 'app file 1 0', 'keys of a file');
+sub keys_of { my ($n) = @_; my $k = $s->json->{keys}[$n]; return join ' ', map { $k->{$_} } qw(partner source keys failing) }
+is(keys_of(0), 'app file 1 0', 'keys of a file');
 like($app->{age}, qr/\A\d+\z/, 'and their age');
-is_deeply($other, {partner => 'other', source => 'uri', keys => 0, age => undef, failures => 0}, 'a remote set that nobody has needed');
+is_deeply($other, {partner => 'other', source => 'uri', keys => 0, age => undef, failures => 0, failing => 0}, 'a remote set that nobody has needed');
 my @other = (token => $t->jwt(sub => 'alice', claims => {iss => 'https://other.example.test/'}));
 moves('a remote set', one('list-customers', 'ok', %minted, of_unit('2xx', 1), of_unit('2xx', 1, 'key_server')), sub { get(200, '/customers', @other) });
 $other = $s->json->{keys}[1];
 is($other->{keys}, 1, 'is there');
 like($other->{age}, qr/\A[0-5]\z/, 'and new');
 $t->write_file('jwks.json', '{');
-ok(wait_until(10, sub { $s->json->{keys}[0]{failures} }), 'a bad version is counted');
-is($s->json->{keys}[0]{keys}, 1, 'the last good one is in force');
+ok(wait_until(10, sub { keys_of(0) eq 'app file 1 1' }), 'a bad version leaves the last good one in force');
+is($s->json->{keys}[0]{failures}, 1, 'and is counted');
 $t->write_file('jwks.json', $t->jwks('dev', 'second'));
-ok(wait_until(10, sub { $s->json->{keys}[0]{keys} == 2 }), 'so is a good one');
+ok(wait_until(10, sub { keys_of(0) eq 'app file 2 0' }), 'a good one is in force');
+is($s->json->{keys}[0]{failures}, 1, 'failures are not forgotten');
 
 # -- what is not in it -----------------------------------------------------------------
 
