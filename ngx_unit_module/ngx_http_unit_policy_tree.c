@@ -150,13 +150,14 @@ ngx_http_unit_policy_insert(ngx_http_unit_policy_load_t *ctx,
     op->customer = -1;
 
     p = op->path.data;
-    last = p + op->path.len;
 
     if (op->path.len < 2 || op->path.len > NGX_HTTP_UNIT_URI_MAX_LEN
         || *p != '/')
     {
         return ngx_http_unit_policy_fail(ctx, "bad \"path\"");
     }
+
+    last = p + op->path.len;
 
     node = &ctx->policy->root;
 

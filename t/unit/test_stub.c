@@ -10,6 +10,15 @@
 #include "tap.h"
 
 
+#if (NGX_PTR_SIZE == 8)
+#define LARGEST    "9223372036854775807"
+#define TOO_LARGE  "9223372036854775808"
+#else
+#define LARGEST    "2147483647"
+#define TOO_LARGE  "2147483648"
+#endif
+
+
 static ngx_uint_t  test_cleaned;
 
 
@@ -55,9 +64,9 @@ test_strings(void)
     is_text(buf, 4, "abz[", "ngx_strlow");
 
     is(ngx_atoi((u_char *) "0120", 4), 120, "ngx_atoi");
-    is(ngx_atoi((u_char *) "9223372036854775807", 19), NGX_MAX_INT_T_VALUE,
+    is(ngx_atoi((u_char *) LARGEST, sizeof(LARGEST) - 1), NGX_MAX_INT_T_VALUE,
        "ngx_atoi, largest");
-    is(ngx_atoi((u_char *) "9223372036854775808", 19), NGX_ERROR,
+    is(ngx_atoi((u_char *) TOO_LARGE, sizeof(TOO_LARGE) - 1), NGX_ERROR,
        "ngx_atoi, too large");
     is(ngx_atoi((u_char *) "1x", 2), NGX_ERROR, "ngx_atoi, not a number");
     is(ngx_atoi((u_char *) "", 0), NGX_ERROR, "ngx_atoi, empty");
