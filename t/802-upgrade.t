@@ -19,7 +19,8 @@ use UnitGateway;
 use UnitGateway::Process qw(wait_until children);
 
 my %org = (token => 'org', customer => undef, two_factor => undef, role => undef, session => undef);
-my $t = UnitGateway->new(workers => 2, partners => {back => {issuer => 'https://back.example.test/', %org}});
+# the new binary gets no environment but this
+my $t = UnitGateway->new(main => 'env ASAN_OPTIONS; env UBSAN_OPTIONS;', workers => 2, partners => {back => {issuer => 'https://back.example.test/', %org}});
 my $sandbox = do { $t->start_sandbox; $t->sandbox };
 my $owner = $$;
 my %masters;
