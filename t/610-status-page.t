@@ -110,6 +110,11 @@ is($r->header('X-Content-Type-Options'), 'nosniff', 'which is what it says');
 is($t->get($_)->status, 404, "not there: $_") for '/unit', '/unit/..%2funit_log.conf', '/unit/status/', '/unit/x';
 isnt($t->get($_)->status, 200, "not there: $_") for '/unit/../unit_log.conf', '/unit../unit_log.conf';
 is($t->post('/unit/', body => 'x')->status, 405, 'nothing to post to');
+for my $path ('/unit/', '/unit/status.html', '/unit/status') {
+	my @curl = (qw(curl -q -s -o /dev/null -w %{http_code} --noproxy * --max-time 10 --interface));
+	my %code = map { $_ => do { open my $fh, '-|', @curl, $_, "$base$path" or die "curl: $!"; <$fh> } } '127.0.0.1', '127.0.0.2';
+	is_deeply(\%code, {'127.0.0.1' => 200, '127.0.0.2' => 403}, "$path is for one address");
+}
 
 $b = UnitGateway::Browser->new;
 note 'Chromium ' . $b->version;
@@ -198,6 +203,7 @@ is($b->wait_text('#keys-empty', qr/./), 'No partner has a key set.', 'an empty l
 is($b->text('#tokens-empty'), 'Nothing counted yet.', 'an empty group');
 is($b->text("#$_-empty"), 'The gateway does not report this.', "no group $_") for qw(factor idempotency limits operations);
 is($b->text('#budget-empty'), 'No budget is set.', 'no budget');
+like($b->text('#state'), qr/Needs attention:\s+Not all can be seen: the status lacks requests, operations, verifications, idempotency, limits\.\z/, 'which nobody takes for quiet');
 is($b->text('#updated') =~ s/\d\d:\d\d:\d\d/T/gr, 'At T; counters began anew at T', 'neither since nor workers');
 
 show(fixture());
@@ -287,6 +293,11 @@ $t->stop_nginx;
 like($b->wait_text('#state', qr/reached/), qr/: it cannot be reached\./, 'no gateway at all');
 $t->start_nginx;
 like($b->wait_text('#state', qr/The gateway answers/), qr/\AThe gateway answers/, 'and back');
+my ($worker) = $t->workers;
+kill STOP => $worker;
+like($b->wait_text('#state', qr/in time/), qr/: it does not answer in time\./, 'one that hangs');
+kill CONT => $worker;
+like($b->wait_text('#state', qr/The gateway answers/), qr/\AThe gateway answers/, 'and back');
 
 $b->open("$base/unit/");
 $b->wait_text('#state', qr/The gateway answers/);
@@ -297,7 +308,6 @@ is(join("\n", map { $_->{message} } grep { $_->{source} ne 'network' } $b->conso
 is($b->eval('document.cookie + localStorage.length + sessionStorage.length'), '00', 'it keeps nothing');
 is($b->eval('fetch("http://127.0.0.2:1/").then(() => "reached", () => "refused")'), 'refused', 'another server is not for it');
 like(join("\n", map { $_->{message} } $b->console), qr/Content Security Policy/, 'by the policy');
-$b->close;
 $t->stop;
 
 # -- with a gateway ----------------------------------------------------------------------------------
@@ -305,7 +315,7 @@ $t->stop;
 $t = UnitGateway->new(workers => 2, limits => "unit_limit customer rate=6r/h burst=5;\n", server => $locations);
 $t->start;
 $base = 'http://127.0.0.1:' . $t->port;
-$b = UnitGateway::Browser->new;
+$b->console;
 $b->open("$base/unit/");
 is($b->wait_text('#state', qr/answers/), 'The gateway answers; nothing needs attention.', 'a gateway');
 like($b->text('#updated'), qr/, 2 workers\z/, 'with two workers');

@@ -34,7 +34,7 @@ sub promtool {
 }
 
 SKIP: {
-	skip 'no promtool on this machine (Debian package prometheus)', 3 if !$promtool;
+	skip 'no promtool on this machine (script/setup --promtool installs it)', 3 if !$promtool;
 	my ($status, $text) = promtool('check', 'rules', '--lint=all', '--lint-fatal', "$root/conf/unit_alerts.yml");
 	is($status, 0, 'promtool check rules') or diag $text;
 	like($text, qr/SUCCESS: [1-9]\d* rules found/, 'has seen them');
