@@ -24,15 +24,32 @@
 /* room for the fields of a cache key, which then are hashed in one call */
 #define NGX_HTTP_UNIT_CRYPTO_GATHER  512
 
-/* the longest HMAC key that is known again */
-#define NGX_HTTP_UNIT_CRYPTO_KEY     64
+/* the longest HMAC key that is known again: any secret of idempotency's */
+#define NGX_HTTP_UNIT_CRYPTO_KEY     256
+
+/* HMAC keys that are: the secret, and what is derived from it */
+#define NGX_HTTP_UNIT_CRYPTO_MACS    2
+
+
+/* a MAC context, and the key that it was last set up with; length 0: none */
+typedef struct {
+    EVP_MAC_CTX  *ctx;
+    size_t        len;
+    u_char        key[NGX_HTTP_UNIT_CRYPTO_KEY];
+} ngx_http_unit_crypto_mac_t;
+
+
+/* EVP_DigestUpdate() or EVP_MAC_update() */
+typedef int (*ngx_http_unit_crypto_update_pt)(const u_char *p, size_t len);
 
 
 static ngx_int_t ngx_http_unit_crypto_digest_init(void);
 static ngx_int_t ngx_http_unit_crypto_mac_init(const ngx_str_t *key);
 static EVP_MAC_CTX *ngx_http_unit_crypto_mac_create(void);
-static size_t ngx_http_unit_crypto_gather(
-    u_char buf[NGX_HTTP_UNIT_CRYPTO_GATHER], const ngx_str_t *fields,
+static int ngx_http_unit_crypto_digest_update(const u_char *p, size_t len);
+static int ngx_http_unit_crypto_mac_update(const u_char *p, size_t len);
+static ngx_int_t ngx_http_unit_crypto_fields(
+    ngx_http_unit_crypto_update_pt update, const ngx_str_t *fields,
     ngx_uint_t n);
 static void ngx_http_unit_crypto_length(u_char p[8], size_t len);
 
@@ -40,11 +57,12 @@ static void ngx_http_unit_crypto_length(u_char p[8], size_t len);
 /* one per process, made when first needed */
 static EVP_MD       *ngx_http_unit_crypto_md;
 static EVP_MD_CTX   *ngx_http_unit_crypto_md_ctx;
-static EVP_MAC_CTX  *ngx_http_unit_crypto_mac_ctx;
 
-/* the key that the MAC context was last set up with; length 0 for none */
-static u_char        ngx_http_unit_crypto_mac_key[NGX_HTTP_UNIT_CRYPTO_KEY];
-static size_t        ngx_http_unit_crypto_mac_key_len;
+static ngx_http_unit_crypto_mac_t
+                     ngx_http_unit_crypto_macs[NGX_HTTP_UNIT_CRYPTO_MACS];
+
+/* the one of them that was used last */
+static ngx_http_unit_crypto_mac_t  *ngx_http_unit_crypto_mac;
 
 
 /* 0xff: not of the alphabet */
@@ -88,9 +106,7 @@ ngx_int_t
 ngx_http_unit_sha256(const ngx_str_t *fields, ngx_uint_t n, ngx_uint_t plain,
     u_char out[NGX_HTTP_UNIT_SHA256_LEN])
 {
-    size_t      len;
-    u_char      length[8], buf[NGX_HTTP_UNIT_CRYPTO_GATHER];
-    ngx_uint_t  i;
+    ngx_int_t  rc;
 
     if (plain && n != 1) {
         return NGX_ERROR;
@@ -100,86 +116,99 @@ ngx_http_unit_sha256(const ngx_str_t *fields, ngx_uint_t n, ngx_uint_t plain,
         return NGX_ERROR;
     }
 
-    len = plain ? 0 : ngx_http_unit_crypto_gather(buf, fields, n);
+    if (plain) {
+        rc = (ngx_http_unit_crypto_digest_update(fields[0].data, fields[0].len)
+              == 1)
+             ? NGX_OK : NGX_ERROR;
 
-    if (len) {
-        i = EVP_DigestUpdate(ngx_http_unit_crypto_md_ctx, buf, len);
-
-        ngx_explicit_memzero(buf, len);
-
-        if (i != 1) {
-            goto failed;
-        }
-
-        n = 0;
+    } else {
+        rc = ngx_http_unit_crypto_fields(ngx_http_unit_crypto_digest_update,
+                                         fields, n);
     }
 
-    for (i = 0; i < n; i++) {
-
-        if (!plain) {
-            ngx_http_unit_crypto_length(length, fields[i].len);
-
-            if (EVP_DigestUpdate(ngx_http_unit_crypto_md_ctx, length, 8)
-                != 1)
-            {
-                goto failed;
-            }
-        }
-
-        if (EVP_DigestUpdate(ngx_http_unit_crypto_md_ctx, fields[i].data,
-                             fields[i].len)
-            != 1)
-        {
-            goto failed;
-        }
-    }
-
-    if (EVP_DigestFinal_ex(ngx_http_unit_crypto_md_ctx, out, NULL) != 1) {
-        goto failed;
+    if (rc != NGX_OK
+        || EVP_DigestFinal_ex(ngx_http_unit_crypto_md_ctx, out, NULL) != 1)
+    {
+        ERR_clear_error();
+        return NGX_ERROR;
     }
 
     return NGX_OK;
+}
 
-failed:
 
-    ERR_clear_error();
+static int
+ngx_http_unit_crypto_digest_update(const u_char *p, size_t len)
+{
+    return EVP_DigestUpdate(ngx_http_unit_crypto_md_ctx, p, len);
+}
 
-    return NGX_ERROR;
+
+static int
+ngx_http_unit_crypto_mac_update(const u_char *p, size_t len)
+{
+    return EVP_MAC_update(ngx_http_unit_crypto_mac->ctx, p, len);
 }
 
 
 /*
- * Fields with their lengths in one piece: calls of OpenSSL cost more than the
- * few bytes of a cache key.  Returns the size, or 0 when they are too long.
+ * Fields with their lengths, in as few pieces as can be: calls of OpenSSL cost
+ * more than the few bytes of a cache key.  A long field, as the body of a
+ * request, is not copied.
  */
 
-static size_t
-ngx_http_unit_crypto_gather(u_char buf[NGX_HTTP_UNIT_CRYPTO_GATHER],
+static ngx_int_t
+ngx_http_unit_crypto_fields(ngx_http_unit_crypto_update_pt update,
     const ngx_str_t *fields, ngx_uint_t n)
 {
-    u_char      *p;
-    ngx_uint_t   i;
+    u_char     *p, *last, buf[NGX_HTTP_UNIT_CRYPTO_GATHER];
+    ngx_int_t   rc;
 
+    rc = NGX_ERROR;
     p = buf;
+    last = buf + sizeof(buf);
 
-    for (i = 0; i < n; i++) {
+    for ( /* void */ ; n; fields++, n--) {
 
-        if (buf + NGX_HTTP_UNIT_CRYPTO_GATHER - p < 8
-            || (size_t) (buf + NGX_HTTP_UNIT_CRYPTO_GATHER - p - 8)
-               < fields[i].len)
-        {
-            return 0;
+        if (last - p < 8) {
+
+            if (update(buf, p - buf) != 1) {
+                goto done;
+            }
+
+            p = buf;
         }
 
-        ngx_http_unit_crypto_length(p, fields[i].len);
+        ngx_http_unit_crypto_length(p, fields->len);
         p += 8;
 
-        if (fields[i].len) {
-            p = ngx_cpymem(p, fields[i].data, fields[i].len);
+        if (fields->len == 0) {
+            continue;
         }
+
+        if (fields->len <= (size_t) (last - p)) {
+            p = ngx_cpymem(p, fields->data, fields->len);
+            continue;
+        }
+
+        if (update(buf, p - buf) != 1
+            || update(fields->data, fields->len) != 1)
+        {
+            goto done;
+        }
+
+        p = buf;
     }
 
-    return p - buf;
+    if (p == buf || update(buf, p - buf) == 1) {
+        rc = NGX_OK;
+    }
+
+done:
+
+    ngx_explicit_memzero(buf, sizeof(buf));
+
+    return rc;
 }
 
 
@@ -187,41 +216,24 @@ ngx_int_t
 ngx_http_unit_hmac(const ngx_str_t *key, const ngx_str_t *fields,
     ngx_uint_t n, u_char out[NGX_HTTP_UNIT_SHA256_LEN])
 {
-    size_t      len;
-    u_char      length[8];
-    ngx_uint_t  i;
+    size_t  len;
 
     if (ngx_http_unit_crypto_mac_init(key) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    for (i = 0; i < n; i++) {
-        ngx_http_unit_crypto_length(length, fields[i].len);
-
-        if (EVP_MAC_update(ngx_http_unit_crypto_mac_ctx, length, 8) != 1
-            || EVP_MAC_update(ngx_http_unit_crypto_mac_ctx, fields[i].data,
-                              fields[i].len)
-               != 1)
-        {
-            goto failed;
-        }
-    }
-
-    if (EVP_MAC_final(ngx_http_unit_crypto_mac_ctx, out, &len,
-                      NGX_HTTP_UNIT_SHA256_LEN)
-        != 1
+    if (ngx_http_unit_crypto_fields(ngx_http_unit_crypto_mac_update, fields, n)
+        != NGX_OK
+        || EVP_MAC_final(ngx_http_unit_crypto_mac->ctx, out, &len,
+                         NGX_HTTP_UNIT_SHA256_LEN)
+           != 1
         || len != NGX_HTTP_UNIT_SHA256_LEN)
     {
-        goto failed;
+        ERR_clear_error();
+        return NGX_ERROR;
     }
 
     return NGX_OK;
-
-failed:
-
-    ERR_clear_error();
-
-    return NGX_ERROR;
 }
 
 
@@ -381,53 +393,70 @@ failed:
 }
 
 
+/*
+ * To set a key up takes most of the time of a short HMAC.  Of two contexts the
+ * one that was not used last gets a new key, so that the secret, which comes
+ * before each key that is derived from it, stays.
+ */
+
 static ngx_int_t
 ngx_http_unit_crypto_mac_init(const ngx_str_t *key)
 {
-    const u_char  *data;
+    ngx_uint_t                   i;
+    const u_char                *data;
+    ngx_http_unit_crypto_mac_t  *mac;
 
-    if (ngx_http_unit_crypto_mac_ctx == NULL) {
-        ngx_http_unit_crypto_mac_ctx = ngx_http_unit_crypto_mac_create();
+    for (i = 0; i < NGX_HTTP_UNIT_CRYPTO_MACS; i++) {
 
-        if (ngx_http_unit_crypto_mac_ctx == NULL) {
-            ERR_clear_error();
-            return NGX_ERROR;
+        mac = &ngx_http_unit_crypto_macs[i];
+
+        if (key->len && key->len == mac->len
+            && CRYPTO_memcmp(key->data, mac->key, key->len) == 0)
+        {
+            ngx_http_unit_crypto_mac = mac;
+
+            if (EVP_MAC_init(mac->ctx, NULL, 0, NULL) != 1) {
+                goto failed;
+            }
+
+            return NGX_OK;
         }
     }
 
-    if (key->len && key->len == ngx_http_unit_crypto_mac_key_len
-        && CRYPTO_memcmp(key->data, ngx_http_unit_crypto_mac_key, key->len)
-           == 0)
-    {
-        /* the key of the last call: to set one up takes most of the time */
-        if (EVP_MAC_init(ngx_http_unit_crypto_mac_ctx, NULL, 0, NULL) != 1) {
+    mac = ngx_http_unit_crypto_macs;
+
+    if (mac == ngx_http_unit_crypto_mac) {
+        mac++;
+    }
+
+    ngx_http_unit_crypto_mac = mac;
+    mac->len = 0;
+
+    if (mac->ctx == NULL) {
+        mac->ctx = ngx_http_unit_crypto_mac_create();
+
+        if (mac->ctx == NULL) {
             goto failed;
         }
-
-        return NGX_OK;
     }
 
-    ngx_http_unit_crypto_mac_key_len = 0;
-
-    /* not NULL: see above */
+    /* not NULL: that would be the key of before */
     data = key->len ? key->data : (const u_char *) "";
 
-    if (EVP_MAC_init(ngx_http_unit_crypto_mac_ctx, data, key->len, NULL)
-        != 1)
-    {
+    if (EVP_MAC_init(mac->ctx, data, key->len, NULL) != 1) {
         goto failed;
     }
 
-    if (key->len <= sizeof(ngx_http_unit_crypto_mac_key)) {
-        ngx_memcpy(ngx_http_unit_crypto_mac_key, data, key->len);
-        ngx_http_unit_crypto_mac_key_len = key->len;
+    if (key->len <= sizeof(mac->key)) {
+        ngx_memcpy(mac->key, data, key->len);
+        mac->len = key->len;
     }
 
     return NGX_OK;
 
 failed:
 
-    ngx_http_unit_crypto_mac_key_len = 0;
+    mac->len = 0;
     ERR_clear_error();
 
     return NGX_ERROR;

@@ -111,6 +111,51 @@ test_hash(void)
 }
 
 
+/* fields that end before, at and behind the end of what is hashed at once */
+
+static void
+test_fields(void)
+{
+    u_char        out[32], expected[32], text[2048], *p;
+    size_t        len;
+    ngx_str_t     f[3], key;
+    unsigned int  i, j, n;
+
+    static u_char  big[700];
+
+    memset(big, 'x', sizeof(big));
+    ngx_str_set(&key, "secret");
+
+    for (i = 480; i < 520; i++) {
+
+        f[0].len = i;
+        f[1].len = i % 3 ? 5 : 600;
+        f[2].len = i % 2;
+
+        for (p = text, j = 0; j < 3; j++) {
+            f[j].data = big;
+            len = f[j].len;
+
+            memset(p, 0, 6);
+            p[6] = (u_char) (len >> 8);
+            p[7] = (u_char) len;
+            memcpy(p + 8, big, len);
+            p += 8 + len;
+        }
+
+        EVP_Digest(text, p - text, expected, NULL, EVP_sha256(), NULL);
+        ok(ngx_http_unit_sha256(f, 3, 0, out) == NGX_OK
+           && memcmp(out, expected, 32) == 0, "%u bytes and more", i);
+
+        HMAC(EVP_sha256(), "secret", 6, text, p - text, expected, &n);
+        ok(ngx_http_unit_hmac(&key, f, 3, out) == NGX_OK
+           && memcmp(out, expected, 32) == 0, "HMAC of %u and more", i);
+    }
+
+    is_clean("fields");
+}
+
+
 static void
 test_random_equal(void)
 {
@@ -273,6 +318,7 @@ int
 main(void)
 {
     test_hash();
+    test_fields();
     test_random_equal();
     test_base64url_ends();
     test_base64url();
