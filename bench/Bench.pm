@@ -7,6 +7,7 @@ package Bench;
 use strict;
 use warnings;
 
+use HTTP::Tiny ();
 use IO::Socket::INET ();
 use JSON::PP ();
 use List::Util qw(first max min sum0);
@@ -139,6 +140,8 @@ sub workers {
 # of the benchmarks, one worker and no access log.
 #
 #   zone => SIZE, operations => FILE, workers => N, upstream => PORT
+#   limits => TEXT instead of none, more => TEXT in http
+#   partner => TEXT in the block of the partner
 sub gateway_conf {
 	my ($name, $port, %o) = @_;
 
@@ -146,7 +149,7 @@ sub gateway_conf {
 	my $group = getgrgid $) + 0;
 	my %fill = (
 		ROOT => $root, RUN => "$dir/$name", JWKS => "$dir/jwks.json", WORKERS => $o{workers} // 1, PORT => $port,
-		USER => $> ? '' : "user $user $group;", LIMITS => 'unit_limits off;', ORG_TOKEN_FILE => "$dir/org-token", SCHEME => 'http',
+		USER => $> ? '' : "user $user $group;", LIMITS => $o{limits} // 'unit_limits off;', ORG_TOKEN_FILE => "$dir/org-token", SCHEME => 'http',
 		UPSTREAM => "127.0.0.1:$o{upstream}", UPSTREAM_HOST => "127.0.0.1:$o{upstream}", UPSTREAM_TLS => '',
 	);
 	my $conf = slurp("$root/conf/development.conf.in");
@@ -160,6 +163,7 @@ sub gateway_conf {
 	change(\$conf, qr{^(\s*)access_log .*;}m, '    access_log off;');
 	change(\$conf, qr{zone=unit:\w+}, "zone=unit:$o{zone}") if $o{zone};
 	change(\$conf, qr{^\s*unit_operations .*;}m, "    unit_operations \"$o{operations}\";") if $o{operations};
+	change(\$conf, qr{^        two_factor  otp;}m, "        two_factor  otp;\n        $o{partner}") if $o{partner};
 	change(\$conf, qr{^\s*unit_sandbox off;}m, "    unit_sandbox off;\n    $o{more}") if $o{more};
 	return $conf;
 }
@@ -174,7 +178,7 @@ sub bare_conf {
 	change(\$conf, qr{^\s*location /_unit/\S+ \{.*?\n        \}\n}ms, '');
 	change(\$conf, qr{^\s*include "[^"]*unit_errors.conf";\n}m, '');
 	$conf =~ s{^\s*include "[^"]*unit_log.conf";\n}{}m;
-	$conf =~ s{^\s*unit_\w+ [^;]*;\n}{}mg;
+	$conf =~ s{^\s*unit_\w+\b[^;]*;\n}{}mg;
 	return $conf;
 }
 
@@ -184,8 +188,58 @@ sub change {
 	return;
 }
 
+# A budget with shares and limits of all kinds, at rates that refuse nobody and
+# that last for a day.
+sub limited {
+	my $partner = <<"CONF";
+unit_partner second {
+        issuer      https://second.example.test/;
+        audience    unit-gateway;
+        jwks        "$dir/jwks.json";
+        customer    claim=unitCustomerId;
+        scopes      all;
+        two_factor  otp;
+    }
+CONF
+	return (
+		limits => 'unit_budget 100000000r/d burst=10000000 reserve=10%;'
+			. join('', map { " unit_limit $_ rate=10000000r/d burst=10000000;" } qw(partner customer address)),
+		more => $partner, partner => 'weight 9;',
+	);
+}
+
+# A payment of 600 bytes, as a file.
+sub payment {
+	my $text = '{"data":{"type":"bookPayment","attributes":{"amount":12345,"direction":"Credit","description":"%s",'
+		. '"transactionSummaryOverride":"Rent for November","tags":{"invoice":"2026-11-0042","purpose":"rent"}},"relationships":{'
+		. '"account":{"data":{"type":"depositAccount","id":"10001"}},'
+		. '"counterpartyAccount":{"data":{"type":"depositAccount","id":"10002"}}}}}';
+	return spew("$dir/payment.json", sprintf $text, 'x' x (600 - length($text) + 2));
+}
+
+# Two-factor authentication of the first token of a file, for a scope.
+sub verify {
+	my ($server, $file, $scope) = @_;
+
+	my ($jwt) = slurp($file) =~ /\A(\S+)/;
+	my $http = HTTP::Tiny->new;
+	my $ask = sub {
+		my ($tail, $type, %attributes) = @_;
+		my $r = $http->post("http://127.0.0.1:$server->{port}/customers/me/token$tail", {
+			headers => {authorization => "Bearer $jwt", 'content-type' => 'application/vnd.api+json'},
+			content => $json->encode({data => {type => $type, attributes => \%attributes}}),
+		});
+		die "verification failed: $r->{status} $r->{content}\n" if $r->{status} != 201;
+		return $json->decode($r->{content})->{data}{attributes};
+	};
+	my $started = $ask->('/verification', 'customerTokenVerification', channel => 'sms');
+	$ask->('', 'customerToken', scope => $scope, verificationToken => $started->{verificationToken},
+		verificationCode => '123456');
+	return;
+}
+
 # A stand-in for Unit that costs next to nothing: one list for every GET, one
-# token for every customer.
+# payment of 1 KB for every POST of one, one token for every customer.
 sub upstream_conf {
 	my ($name, $port) = @_;
 
@@ -194,6 +248,8 @@ sub upstream_conf {
 			. '"balance":%d,"currency":"USD","routingNumber":"812345678","accountNumber":"1000%05d"},'
 			. '"relationships":{"customer":{"data":{"type":"individualCustomer","id":"10001"}}}}', $_, $_ * 1000, $_
 	} 1 .. 4;
+	my $payment = '{"data":{"type":"bookPayment","id":"1","attributes":{"description":"%s"}}}';
+	$payment = sprintf $payment, 'y' x (1024 - length($payment) + 2);
 	my ($user) = getpwuid $>;
 	my $group = getgrgid $) + 0;
 
@@ -214,6 +270,9 @@ http {
         listen 127.0.0.1:$port backlog=4096;
         location / {
             return 200 '{"data":[$item],"meta":{"pagination":{"total":4,"limit":100,"offset":0}}}';
+        }
+        location = /payments {
+            return 201 '$payment';
         }
         location ~ ^/customers/[^/]+/token/verification\$ {
             return 201 '{"data":{"type":"customerTokenVerification","attributes":{"verificationToken":"b3nch"}}}';

@@ -4,7 +4,9 @@
  * request at a time on each, as fast as answers come or at a fixed rate.
  * Every request takes the next token of a file, so that many thousands of
  * different ones can be sent.  A line of the file is a token and, after it,
- * ids for Unit-Customer, each of which makes one request.
+ * ids for Unit-Customer, each of which makes one request.  With a body it is
+ * a write, and with a key each has an Idempotency-Key of its own, or one of so
+ * many.
  *
  * At a fixed rate latency counts from when a request was due, whether or not
  * a connection was free then: a stall is not left out.
@@ -51,12 +53,15 @@ typedef struct {
 
 static int           load_epoll;
 static size_t        load_port, load_connections = 32, load_requests;
-static size_t        load_skip, load_rate, load_random;
+static size_t        load_skip, load_rate, load_random, load_keys;
 static size_t        load_nitems, load_nidle, load_sent, load_ended;
 static size_t        load_statuses[1000];
 static int64_t       load_start;
 static int64_t      *load_latency;
 static const char   *load_file, *load_path = "/accounts";
+static const char   *load_method = "GET", *load_body_file, *load_key;
+static char         *load_body = "";
+static size_t        load_body_len;
 static load_item_t  *load_items;
 static load_conn_t  *load_conns, **load_idle;
 
@@ -70,6 +75,10 @@ static const bench_option_t  load_options[] = {
     { "skip=", &load_skip, NULL },              /* so many of them */
     { "rate=", &load_rate, NULL },              /* per second; 0: unbounded */
     { "random=", &load_random, NULL },          /* a seed; 0: in turn */
+    { "method=", NULL, &load_method },
+    { "body=", NULL, &load_body_file },
+    { "key=", NULL, &load_key },                /* what keys begin with */
+    { "keys=", &load_keys, NULL },              /* so many of them; 0: all */
     { NULL, NULL, NULL }
 };
 
@@ -117,6 +126,24 @@ load_read(const char *name)
     if (load_nitems == 0) {
         errx(2, "%s is empty", name);
     }
+}
+
+
+static void
+load_read_body(const char *name)
+{
+    FILE         *f;
+    static char   body[LOAD_BUF];
+
+    f = fopen(name, "r");
+    if (f == NULL) {
+        err(2, "%s", name);
+    }
+
+    load_body = body;
+    load_body_len = fread(body, 1, LOAD_BUF / 2, f);
+
+    fclose(f);
 }
 
 
@@ -179,13 +206,12 @@ load_done(load_conn_t *c, unsigned status)
 }
 
 
-static void
-load_send(load_conn_t *c, int64_t due)
+/* which of all requests this one is, from 0 on */
+
+static size_t
+load_next(void)
 {
-    int           len;
-    size_t        n;
-    load_item_t  *item;
-    static char   out[LOAD_BUF];
+    size_t  n;
 
     n = load_skip + load_sent++;
 
@@ -199,25 +225,73 @@ load_send(load_conn_t *c, int64_t due)
         n = load_random;
     }
 
+    return load_keys ? n % load_keys : n;
+}
+
+
+/* the lines of a head that only writes have; returns the end of them */
+
+static char *
+load_write_head(char *p, char *last, size_t n)
+{
+    if (load_body_len) {
+        p += snprintf(p, last - p,
+                      "Content-Type: application/vnd.api+json\r\n"
+                      "Content-Length: %zu\r\n", load_body_len);
+    }
+
+    if (load_key) {
+        p += snprintf(p, last - p, "Idempotency-Key: %s-%zu\r\n", load_key,
+                      n);
+    }
+
+    return p;
+}
+
+
+static void
+load_send(load_conn_t *c, int64_t due)
+{
+    char         *p, *last;
+    size_t        n;
+    load_item_t  *item;
+    static char   out[LOAD_BUF];
+
+    n = load_next();
     item = &load_items[n % load_nitems];
 
     c->len = 0;
     c->due = due;
     c->busy = 1;
 
-    len = snprintf(out, LOAD_BUF,
-                   "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\n"
-                   "User-Agent: bench/1\r\n"
-                   "Accept: application/vnd.api+json\r\n"
-                   "Authorization: Bearer %s\r\n%s%s%s\r\n",
-                   load_path, item->token,
-                   item->customer ? "Unit-Customer: " : "",
-                   item->customer ? item->customer : "",
-                   item->customer ? "\r\n" : "");
+    p = out;
+    last = out + LOAD_BUF / 2;
+
+    p += snprintf(p, last - p,
+                  "%s %s HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+                  "User-Agent: bench/1\r\n"
+                  "Accept: application/vnd.api+json\r\n"
+                  "Authorization: Bearer %s\r\n%s%s%s",
+                  load_method, load_path, item->token,
+                  item->customer ? "Unit-Customer: " : "",
+                  item->customer ? item->customer : "",
+                  item->customer ? "\r\n" : "");
+
+    if (last - p < 1024) {
+        errx(2, "a token is too long");
+    }
+
+    p = load_write_head(p, last, n);
+
+    *p++ = '\r';
+    *p++ = '\n';
+
+    memcpy(p, load_body, load_body_len);
+    p += load_body_len;
 
     /* the socket buffer is empty and takes all of it */
 
-    if (len >= LOAD_BUF || send(c->fd, out, len, MSG_NOSIGNAL) != len) {
+    if (send(c->fd, out, p - out, MSG_NOSIGNAL) != p - out) {
         load_done(c, 0);
     }
 }
@@ -343,6 +417,11 @@ main(int argc, char **argv)
     }
 
     load_read(load_file);
+
+    if (load_body_file) {
+        load_read_body(load_body_file);
+    }
+
     load_requests = load_requests ? load_requests : load_nitems;
 
     load_conns = calloc(load_connections, sizeof(load_conn_t));
