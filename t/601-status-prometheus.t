@@ -23,6 +23,7 @@ use constant WEIRD => qq(we"ird\\na\nme);
 my $json = JSON::PP->new->utf8->canonical;
 my $t = UnitGateway->new(
 	workers => 2, server => UnitGateway::Status::LOCATION, limits => 'dry_run',
+	http => 'log_format times "$upstream_header_time"; access_log "%%DIR%%/logs/times.log" times;',
 	partners => {'"we\\"ird\\\\na\\nme"' => {issuer => 'https://weird.example.test/'}},
 )->start;
 my $sandbox = $t->sandbox;
@@ -160,6 +161,17 @@ storm('two workers', sub { });
 storm('a reload', sub { ok($t->reload(wait => 0), 'while requests come in') });
 ok(wait_until(20, sub { $t->workers == 2 }), 'the old workers have ended');
 agree('after that');
+
+# each attempt is in its bucket: nginx has logged how long it took
+my $latency;
+ok(wait_until(5, sub {
+	my @ms = map { /^([\d.]+)$/ ? sprintf '%.0f', $1 * 1000 : () } map { split /\s*[,:]\s*/ } split /\n/, $t->read_file('logs/times.log');
+	$latency = $s->json->{upstream}{latency};
+	my $bad = grep { my $le = $_->{le}; $_->{count} != grep { $le eq '+Inf' || $_ <= $le * 1000 } @ms } @{$latency->{buckets}};
+	my $sum = 0;
+	$sum += $_ for @ms;
+	return !$bad && sprintf('%.3f', $sum / 1000) eq sprintf '%.3f', $latency->{sum};
+}), 'the histogram is what the log says') or diag explain $latency;
 
 # -- nothing falls ---------------------------------------------------------------------
 
