@@ -16,8 +16,11 @@ static ngx_uint_t ngx_http_unit_idem_applies(ngx_http_unit_ctx_t *ctx,
     const ngx_http_unit_operation_t *op);
 static ngx_http_unit_idem_t *ngx_http_unit_idem_create(ngx_http_request_t *r,
     ngx_http_unit_ctx_t *ctx);
-static ngx_int_t ngx_http_unit_idem_keys(ngx_http_request_t *r,
-    ngx_http_unit_idem_t *idem);
+static void ngx_http_unit_idem_fields(ngx_http_unit_idem_t *idem,
+    ngx_str_t *fields);
+static ngx_int_t ngx_http_unit_idem_base(ngx_http_unit_idem_t *idem);
+static ngx_int_t ngx_http_unit_idem_find(ngx_http_request_t *r,
+    ngx_http_unit_idem_t *idem, ngx_http_unit_record_e *result);
 static ngx_int_t ngx_http_unit_idem_generate(ngx_http_request_t *r,
     ngx_str_t *key);
 static ngx_int_t ngx_http_unit_idem_begin(ngx_http_request_t *r,
@@ -182,7 +185,7 @@ ngx_http_unit_idem(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
         return NGX_ERROR;
     }
 
-    return ngx_http_unit_idem_keys(r, idem);
+    return ngx_http_unit_idem_base(idem);
 }
 
 
@@ -222,12 +225,11 @@ ngx_http_unit_idem_generate(ngx_http_request_t *r, ngx_str_t *key)
 }
 
 
-/* the key of the record, and the base of those that Unit gets */
+/* what a key counts for: six fields, the last one is the key itself */
 
-static ngx_int_t
-ngx_http_unit_idem_keys(ngx_http_request_t *r, ngx_http_unit_idem_t *idem)
+static void
+ngx_http_unit_idem_fields(ngx_http_unit_idem_t *idem, ngx_str_t *fields)
 {
-    ngx_str_t             fields[6];
     ngx_http_unit_ctx_t  *ctx;
 
     ctx = idem->ctx;
@@ -241,25 +243,60 @@ ngx_http_unit_idem_keys(ngx_http_request_t *r, ngx_http_unit_idem_t *idem)
     fields[4] = ctx->operation->family.len ? ctx->operation->family
                                            : ctx->operation->name;
     fields[5] = idem->key;
+}
 
-    if (ngx_http_unit_idem_key_base(ctx->umcf->idem_secret, fields, 5,
-                                    idem->record.base)
-        != NGX_OK)
+
+/* of the keys that Unit gets */
+
+static ngx_int_t
+ngx_http_unit_idem_base(ngx_http_unit_idem_t *idem)
+{
+    ngx_str_t  fields[6];
+
+    ngx_http_unit_idem_fields(idem, fields);
+
+    idem->record.based = 1;
+
+    return ngx_http_unit_idem_key_base(idem->ctx->umcf->idem_secret, fields, 5,
+                                       idem->record.base);
+}
+
+
+/* the record of the key, or a new one: only that needs a base made */
+
+static ngx_int_t
+ngx_http_unit_idem_find(ngx_http_request_t *r, ngx_http_unit_idem_t *idem,
+    ngx_http_unit_record_e *result)
+{
+    ngx_int_t             rc;
+    ngx_str_t             fields[6];
+    ngx_http_unit_shm_t  *shm;
+
+    shm = idem->ctx->umcf->shm;
+
+    ngx_http_unit_idem_fields(idem, fields);
+
+    idem->record.owner = ngx_http_unit_record_owner(shm, &fields[1],
+                                                    &fields[3]);
+
+    if (ngx_http_unit_record_key(shm, fields, 6, idem->record.key) != NGX_OK
+        || ngx_http_unit_idem_fingerprint(r, idem, idem->record.fingerprint)
+           != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    if (idem->status == NGX_HTTP_UNIT_IDEM_GENERATED) {
+    rc = ngx_http_unit_record_begin(shm, r->pool, &idem->record, result);
 
-        /* there will be no record */
-        return NGX_OK;
+    if (rc != NGX_OK || *result != NGX_HTTP_UNIT_RECORD_NONE) {
+        return rc;
     }
 
-    idem->record.owner = ngx_http_unit_record_owner(ctx->umcf->shm, &fields[1],
-                                                    &fields[3]);
+    if (ngx_http_unit_idem_base(idem) != NGX_OK) {
+        return NGX_ERROR;
+    }
 
-    return ngx_http_unit_record_key(ctx->umcf->shm, fields, 6,
-                                    idem->record.key);
+    return ngx_http_unit_record_begin(shm, r->pool, &idem->record, result);
 }
 
 
@@ -272,13 +309,7 @@ ngx_http_unit_idem_begin(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
 
     idem = ctx->idem;
 
-    if (ngx_http_unit_idem_keys(r, idem) != NGX_OK
-        || ngx_http_unit_idem_fingerprint(r, idem, idem->record.fingerprint)
-           != NGX_OK
-        || ngx_http_unit_record_begin(ctx->umcf->shm, r->pool, &idem->record,
-                                      &result)
-           != NGX_OK)
-    {
+    if (ngx_http_unit_idem_find(r, idem, &result) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -315,8 +346,11 @@ ngx_http_unit_idem_begin(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx,
         *reason = "idempotency_zone_full";
         return NGX_DECLINED;
 
-    default: /* NGX_HTTP_UNIT_RECORD_BEGIN */
+    case NGX_HTTP_UNIT_RECORD_BEGIN:
         break;
+
+    default: /* NGX_HTTP_UNIT_RECORD_NONE: not with a base */
+        return NGX_ERROR;
     }
 
     idem->status = NGX_HTTP_UNIT_IDEM_NEW;

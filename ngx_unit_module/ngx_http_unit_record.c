@@ -144,7 +144,10 @@ ngx_http_unit_record_begin(ngx_http_unit_shm_t *shm, ngx_pool_t *pool,
 
     node = ngx_http_unit_record_find_locked(shm, rec->key, &data);
 
-    if (node == NULL) {
+    if (node == NULL && !rec->based) {
+        *result = NGX_HTTP_UNIT_RECORD_NONE;
+
+    } else if (node == NULL) {
         ngx_http_unit_record_reclaim_locked(shm);
 
         node = ngx_http_unit_record_create_locked(shm, rec, &data);

@@ -30,7 +30,8 @@ typedef enum {
     NGX_HTTP_UNIT_RECORD_REPLAY,      /* done before: here is the answer */
     NGX_HTTP_UNIT_RECORD_IN_USE,      /* somebody is at it: 409 */
     NGX_HTTP_UNIT_RECORD_REUSED,      /* the key was for another write: 422 */
-    NGX_HTTP_UNIT_RECORD_FULL         /* no room for a lease: 503 */
+    NGX_HTTP_UNIT_RECORD_FULL,        /* no room for a lease: 503 */
+    NGX_HTTP_UNIT_RECORD_NONE         /* no record, and no base for one */
 } ngx_http_unit_record_e;
 
 
@@ -50,6 +51,7 @@ typedef struct {
     /* what Unit's keys are made of: of the first try, for all that follow */
     u_char                         base[NGX_HTTP_UNIT_SHA256_LEN];
 
+    ngx_uint_t                     based;    /* base is there */
     ngx_uint_t                     owner;    /* see _record_owner() */
     uint64_t                       lease;    /* 0: none held */
     ngx_http_unit_record_answer_t  answer;   /* to replay, or to keep */
@@ -74,8 +76,10 @@ ngx_uint_t ngx_http_unit_record_owner(ngx_http_unit_shm_t *shm,
 /*
  * Look a key up and take its lease when there is nothing to replay.
  *
- *   rec  key, fingerprint, base, owner: in.  On BEGIN: lease, and base as it
- *        was when the write was tried first.  On REPLAY: answer, in pool.
+ *   rec  key, fingerprint, owner: in.  On BEGIN: lease, and base as it was
+ *        when the write was tried first.  On REPLAY: answer, in pool.
+ *        base: in, if "based"; without it there is NONE instead of a new
+ *        record, for replays need no base and it takes time to make one.
  *
  * NGX_OK (*result says what), NGX_ERROR (no memory)
  */

@@ -228,6 +228,7 @@ test_begin(ngx_http_unit_record_t *rec, ngx_uint_t customer, ngx_uint_t n)
     pool = ngx_create_pool(4096, NULL);
 
     test_record(rec, customer, n);
+    rec->based = 1;
 
     if (ngx_http_unit_record_begin(test_shm, pool, rec, &result) != NGX_OK) {
         abort();
@@ -477,6 +478,41 @@ test_eighth(ngx_pool_t *pool)
 }
 
 
+/* without a base nothing is made, and what there is is found all the same */
+
+static void
+test_base(ngx_pool_t *pool)
+{
+    ngx_http_unit_record_t  rec, again;
+    ngx_http_unit_record_e  result;
+
+    test_start(pool);
+    test_record(&rec, 1, 1);
+
+    (void) ngx_http_unit_record_begin(test_shm, pool, &rec, &result);
+    is(result, NGX_HTTP_UNIT_RECORD_NONE, "no base, no record");
+    is(test_shm->sh->owned, 0, "nothing is made");
+
+    is(test_begin(&rec, 1, 1), NGX_HTTP_UNIT_RECORD_BEGIN, "with one there is");
+    memset(rec.base, 'b', sizeof(rec.base));
+    ngx_http_unit_record_cancel(test_shm, &rec);
+
+    rec.based = 1;
+    (void) ngx_http_unit_record_begin(test_shm, pool, &rec, &result);
+    is(result, NGX_HTTP_UNIT_RECORD_BEGIN, "a base of its own");
+    (void) ngx_http_unit_record_finish(test_shm, &rec, NULL);
+
+    test_record(&again, 1, 1);
+    (void) ngx_http_unit_record_begin(test_shm, pool, &again, &result);
+    is(result, NGX_HTTP_UNIT_RECORD_BEGIN, "the outcome is unknown");
+    ok(memcmp(again.base, rec.base, sizeof(rec.base)) == 0, "the same base");
+
+    test_record(&rec, 1, 1);
+    (void) ngx_http_unit_record_begin(test_shm, pool, &rec, &result);
+    is(result, NGX_HTTP_UNIT_RECORD_IN_USE, "under way");
+}
+
+
 static void
 test_leases(ngx_pool_t *pool)
 {
@@ -692,6 +728,7 @@ main(void)
     test_flood(pool);
     test_eighth(pool);
     test_leases(pool);
+    test_base(pool);
     test_tokens(pool);
     test_walk(pool);
     test_end();
