@@ -172,10 +172,6 @@ ngx_http_unit_record_begin(ngx_http_unit_shm_t *shm, ngx_pool_t *pool,
         head = *data;
         (void) ngx_http_unit_record_read_locked(data);
 
-        if (node->class == NGX_HTTP_UNIT_SHM_IDEM) {
-            ngx_http_unit_shm_touch_locked(shm, node);
-        }
-
     } else if (ngx_http_unit_record_live(data)) {
         *result = NGX_HTTP_UNIT_RECORD_IN_USE;
 

@@ -251,9 +251,7 @@ void
 ngx_http_unit_shm_touch_locked(ngx_http_unit_shm_t *shm,
     ngx_http_unit_shm_node_t *node)
 {
-    uint16_t                    now;
-    ngx_queue_t                *link;
-    ngx_http_unit_shm_owned_t  *owned;
+    uint16_t  now;
 
     /* moving writes to three cache lines: not for every request */
 
@@ -267,15 +265,6 @@ ngx_http_unit_shm_touch_locked(ngx_http_unit_shm_t *shm,
 
     ngx_queue_remove(&node->queue);
     ngx_queue_insert_head(&shm->sh->lru[node->class], &node->queue);
-
-    link = ngx_http_unit_shm_owner_link(node);
-
-    if (link) {
-        owned = (ngx_http_unit_shm_owned_t *) node->data;
-
-        ngx_queue_remove(link);
-        ngx_queue_insert_head(&owned->owner->queue, link);
-    }
 }
 
 

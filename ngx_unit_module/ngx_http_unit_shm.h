@@ -89,7 +89,7 @@ struct ngx_http_unit_shm_chunk_s {
  * (partner and customer), by a hash.  Buckets are never freed.
  */
 typedef struct {
-    ngx_queue_t                queue;     /* LRU of its records, no leases */
+    ngx_queue_t                queue;     /* its records by age, no leases */
     size_t                     bytes;     /* in them, and in its leases */
 } ngx_http_unit_shm_owner_t;
 
@@ -169,7 +169,10 @@ ngx_http_unit_shm_node_t *ngx_http_unit_shm_find_locked(
 ngx_http_unit_shm_node_t *ngx_http_unit_shm_next_locked(
     ngx_http_unit_shm_node_t *node);
 
-/* Mark as used: moves the record to the young end, at most once a second. */
+/*
+ * Mark as used: moves the record to the young end, at most once a second.  Not
+ * for records with owners: the oldest of those is the one that was made first.
+ */
 void ngx_http_unit_shm_touch_locked(ngx_http_unit_shm_t *shm,
     ngx_http_unit_shm_node_t *node);
 
