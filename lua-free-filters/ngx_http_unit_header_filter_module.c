@@ -108,6 +108,10 @@ ngx_http_unit_header_filter(ngx_http_request_t *r)
         }
     }
 
+    /* who has this answer may come again at once, and to another worker */
+
+    ngx_http_unit_idem_release(ctx);
+
     /* answers about somebody's money belong into no cache */
 
     ngx_str_set(&value, "no-store");

@@ -379,10 +379,16 @@ ngx_http_unit_idem_renew(ngx_event_t *ev)
 }
 
 
-static void
-ngx_http_unit_idem_cleanup(void *data)
+void
+ngx_http_unit_idem_release(ngx_http_unit_ctx_t *ctx)
 {
-    ngx_http_unit_idem_t  *idem = data;
+    ngx_http_unit_idem_t  *idem;
+
+    idem = ctx->idem;
+
+    if (idem == NULL || idem->capture) {
+        return;
+    }
 
     if (idem->event.timer_set) {
         ngx_del_timer(&idem->event);
@@ -393,12 +399,23 @@ ngx_http_unit_idem_cleanup(void *data)
     }
 
     if (idem->sent) {
-        (void) ngx_http_unit_record_finish(idem->ctx->umcf->shm, &idem->record,
+        (void) ngx_http_unit_record_finish(ctx->umcf->shm, &idem->record,
                                            NULL);
 
     } else {
-        ngx_http_unit_record_cancel(idem->ctx->umcf->shm, &idem->record);
+        ngx_http_unit_record_cancel(ctx->umcf->shm, &idem->record);
     }
+}
+
+
+static void
+ngx_http_unit_idem_cleanup(void *data)
+{
+    ngx_http_unit_idem_t  *idem = data;
+
+    idem->capture = 0;
+
+    ngx_http_unit_idem_release(idem->ctx);
 }
 
 

@@ -121,6 +121,12 @@ void ngx_http_unit_idem_end(ngx_http_unit_ctx_t *ctx);
 void ngx_http_unit_idem_drop(ngx_http_unit_ctx_t *ctx);
 
 /*
+ * An answer is there that is not kept: give the lease back before the client
+ * sees it.  Does nothing while an answer is being kept, or without a lease.
+ */
+void ngx_http_unit_idem_release(ngx_http_unit_ctx_t *ctx);
+
+/*
  * May the operation be sent to Unit more than once by us?  Reads and
  * operations with a key.  1 or 0
  */

@@ -268,6 +268,8 @@ void
 ngx_http_unit_idem_drop(ngx_http_unit_ctx_t *ctx)
 {
     ctx->idem->capture = 0;
+
+    ngx_http_unit_idem_release(ctx);
 }
 
 
@@ -287,6 +289,7 @@ ngx_http_unit_idem_end(ngx_http_unit_ctx_t *ctx)
     /* cut off: less than was promised */
 
     if (idem->length > 0 && idem->length != (off_t) idem->answer.body.len) {
+        ngx_http_unit_idem_release(ctx);
         return;
     }
 

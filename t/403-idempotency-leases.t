@@ -113,6 +113,27 @@ is($client->response->body, '{"n":"again"}', 'and answered');
 $client->close;
 is(replayed(again(bytes($dead))), 'true', 'and kept');
 
+# -- an answer that is not kept -----------------------------------------------------------------------
+
+# the lease is back when the client sees the first byte, not when the request's memory is freed
+for my $status (403, 409) {
+	$client = send_bytes(bytes($key = key()));
+	$call = call();
+	my $first = unit_key($call);
+	$call->send("HTTP/1.1 $status Status\r\nContent-Type: application/vnd.api+json\r\nContent-Length: 200000\r\n\r\n" . ' ' x 150_000);
+	is($client->response(head => 1)->status, $status, "the head of a $status");
+	my $second = send_bytes(bytes($key));
+	my $next = call(timeout => 5);
+	ok($next, 'who comes again now is not told that the key is in use') or diag $second->response->code;
+	if ($next) {
+		is(unit_key($next), $first, 'and goes to Unit with the same key');
+		$next->answer(201, '{}');
+		is($second->response->status, 201, 'and gets an answer');
+	}
+	$call->close;
+	$_->close for $client, $second;
+}
+
 # -- reload while it is under way ------------------------------------------------------------------
 
 $client = send_bytes(bytes($key = key()));
