@@ -24,6 +24,9 @@
 
 #define NGX_HTTP_UNIT_SHM_EXPIRE_MAX  2
 
+/* bytes of a record that are loaded in advance: its head, and some data */
+#define NGX_HTTP_UNIT_SHM_PREFETCH    384
+
 
 static ngx_int_t ngx_http_unit_shm_init(ngx_shm_zone_t *zone, void *data);
 static ngx_http_unit_shm_node_t **ngx_http_unit_shm_bucket(
@@ -225,6 +228,26 @@ ngx_http_unit_shm_find_locked(ngx_http_unit_shm_t *shm,
     }
 
     return NULL;
+}
+
+
+void
+ngx_http_unit_shm_prefetch_locked(ngx_http_unit_shm_t *shm, const u_char *key)
+{
+#if (__GNUC__)
+    size_t   i;
+    u_char  *p;
+
+    p = (u_char *) *ngx_http_unit_shm_bucket(shm->sh, key);
+
+    if (p == NULL) {
+        return;
+    }
+
+    for (i = 0; i < NGX_HTTP_UNIT_SHM_PREFETCH; i += 64) {
+        __builtin_prefetch(p + i);
+    }
+#endif
 }
 
 

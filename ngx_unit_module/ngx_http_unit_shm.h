@@ -165,6 +165,13 @@ ngx_http_unit_shm_node_t *ngx_http_unit_shm_find_locked(
     ngx_http_unit_shm_t *shm, ngx_http_unit_shm_class_e class,
     const u_char *key, const uint64_t *tag);
 
+/*
+ * A record of this key will be looked up soon: begin to load what that will
+ * touch.  Only a hint; with many records each of these reads misses the cache.
+ */
+void ngx_http_unit_shm_prefetch_locked(ngx_http_unit_shm_t *shm,
+    const u_char *key);
+
 /* The next live record of the same class and key after node, or NULL. */
 ngx_http_unit_shm_node_t *ngx_http_unit_shm_next_locked(
     ngx_http_unit_shm_node_t *node);
