@@ -344,7 +344,8 @@ ngx_http_unit_metrics_limits(const ngx_http_unit_ctx_t *ctx)
 static ngx_uint_t
 ngx_http_unit_metrics_no_token(const ngx_http_unit_ctx_t *ctx)
 {
-    if (ctx->step != NGX_HTTP_UNIT_STEP_TOKEN || !ctx->decision
+    if (ctx->step != NGX_HTTP_UNIT_STEP_TOKEN || ctx->operation == NULL
+        || !ctx->decision
         || ctx->decision == NGX_HTTP_UNIT_TWO_FACTOR_REQUIRED)
     {
         return 0;
