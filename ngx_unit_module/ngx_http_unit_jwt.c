@@ -67,12 +67,12 @@ ngx_http_unit_jwt_split(ngx_pool_t *pool, const ngx_str_t *token,
 
     /* a third dot is not of the alphabet: decoding refuses it */
 
-    payload = ngx_strlchr(p, last, '.');
+    payload = memchr(p, '.', last - p);
     if (payload == NULL) {
         return NGX_DECLINED;
     }
 
-    signature = ngx_strlchr(payload + 1, last, '.');
+    signature = memchr(payload + 1, '.', last - payload - 1);
     if (signature == NULL) {
         return NGX_DECLINED;
     }
