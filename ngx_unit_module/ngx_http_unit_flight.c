@@ -224,10 +224,12 @@ ngx_http_unit_flight_fetch(ngx_http_unit_flight_t *flight)
     flight->fetch.data = flight;
     flight->fetch.background = flight->background;
 
-    /* lists, key sets and tokens: nothing that a person notices twice */
-    flight->fetch.repeatable = 1;
-
-    /* a key server is not Unit: its answers do not count */
+    /*
+     * A call to Unit that fails has its answer, whoever's fault it was; each
+     * is made once.  A key server is not Unit: its answers do not count, and
+     * a kept connection that it has closed is no failure
+     */
+    flight->fetch.repeatable = (flight->req.class == NGX_HTTP_UNIT_SHM_KEYS);
 
     if (flight->req.class != NGX_HTTP_UNIT_SHM_KEYS
         && ngx_http_unit_budget_fetch(r, &flight->fetch) != NGX_OK)
