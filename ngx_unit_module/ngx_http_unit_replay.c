@@ -53,10 +53,14 @@ ngx_http_unit_replay_forget(ngx_http_request_t *r)
 {
     ngx_http_unit_ctx_t  *ctx;
 
-    ctx = ngx_http_get_module_ctx(r, ngx_http_unit_module);
+    /* a filter that ends the answer its own way has cleared the contexts */
 
-    ctx->replay = 0;
-    ctx->retry = 0;
+    ctx = ngx_http_unit_get_ctx(r);
+
+    if (ctx) {
+        ctx->replay = 0;
+        ctx->retry = 0;
+    }
 }
 
 
