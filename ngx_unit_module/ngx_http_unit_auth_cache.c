@@ -69,7 +69,7 @@ ngx_http_unit_auth_cache_find(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx)
     if (node && node->size <= NGX_HTTP_UNIT_CLAIMS_MAX) {
         size = node->size;
         ngx_memcpy(ngx_http_unit_auth_cache_buf, node->data, size);
-        ngx_http_unit_shm_touch_locked(shm, node);
+        ngx_http_unit_shm_touch_locked(node);
 
         ngx_http_unit_shm_prefetch_locked(shm, node->data
                                 + offsetof(ngx_http_unit_auth_record_t,

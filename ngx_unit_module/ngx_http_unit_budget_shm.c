@@ -195,7 +195,7 @@ ngx_http_unit_budget_shares_locked(ngx_http_unit_budget_call_t *call,
     }
 
     node->expire = ngx_current_msec + NGX_HTTP_UNIT_BUDGET_SHARES;
-    ngx_http_unit_shm_touch_locked(shm, node);
+    ngx_http_unit_shm_touch_locked(node);
 
     budget->states = ngx_http_unit_budget_states(node);
     budget->n = conf->npartners;
@@ -299,7 +299,7 @@ ngx_http_unit_budget_count_locked(ngx_http_unit_budget_call_t *call,
 
     } else {
         node->expire = ngx_current_msec + set->ttl;
-        ngx_http_unit_shm_touch_locked(shm, node);
+        ngx_http_unit_shm_touch_locked(node);
     }
 
     state = ngx_http_unit_budget_states(node);

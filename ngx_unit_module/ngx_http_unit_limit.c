@@ -274,7 +274,7 @@ ngx_http_unit_limit_push_locked(ngx_http_unit_shm_t *shm,
     /* it is of use for one window more */
 
     node->expire = ngx_current_msec + window;
-    ngx_http_unit_shm_touch_locked(shm, node);
+    ngx_http_unit_shm_touch_locked(node);
 }
 
 

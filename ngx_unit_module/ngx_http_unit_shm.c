@@ -12,7 +12,7 @@
 
 
 /* changes with every change of the structures in the zone */
-#define NGX_HTTP_UNIT_SHM_LAYOUT      7
+#define NGX_HTTP_UNIT_SHM_LAYOUT      8
 
 /* one bucket per so many bytes of zone: about one per record */
 #define NGX_HTTP_UNIT_SHM_PER_BUCKET  1024
@@ -270,27 +270,6 @@ ngx_http_unit_shm_next_locked(ngx_http_unit_shm_node_t *node)
 }
 
 
-void
-ngx_http_unit_shm_touch_locked(ngx_http_unit_shm_t *shm,
-    ngx_http_unit_shm_node_t *node)
-{
-    uint16_t  now;
-
-    /* moving writes to three cache lines: not for every request */
-
-    now = (uint16_t) (ngx_current_msec / 1024);
-
-    if (node->touched == now) {
-        return;
-    }
-
-    node->touched = now;
-
-    ngx_queue_remove(&node->queue);
-    ngx_queue_insert_head(&shm->sh->lru[node->class], &node->queue);
-}
-
-
 ngx_http_unit_shm_node_t *
 ngx_http_unit_shm_alloc_locked(ngx_http_unit_shm_t *shm,
     ngx_http_unit_shm_class_e class, size_t size)
@@ -361,7 +340,6 @@ ngx_http_unit_shm_link_locked(ngx_http_unit_shm_t *shm,
     }
 
     node->expire = ngx_current_msec + ttl;
-    node->touched = (uint16_t) (ngx_current_msec / 1024);
 
     bucket = ngx_http_unit_shm_bucket(shm->sh, key);
     node->next = *bucket;
@@ -380,7 +358,7 @@ ngx_http_unit_shm_move_locked(ngx_http_unit_shm_t *shm,
 
     node->class = (uint8_t) class;
     node->expire = ngx_current_msec + ttl;
-    node->touched = (uint16_t) (ngx_current_msec / 1024);
+    node->used = 0;
 
     ngx_http_unit_shm_enter_locked(shm, node);
 }

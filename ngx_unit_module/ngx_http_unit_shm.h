@@ -1,7 +1,7 @@
 
 /*
- * The shared zone: one hash table of records of several classes, with an LRU
- * queue per class, in a slab pool.  Everything the workers share lives here.
+ * The shared zone: one hash table of records of several classes, with a queue
+ * by age per class, in a slab pool.  Everything the workers share lives here.
  * Functions ending in _locked need the zone mutex; nothing slow is done under
  * it and no pointer into the zone outlives it (STYLE P24 to P30).
  */
@@ -35,8 +35,8 @@ typedef enum {
     NGX_HTTP_UNIT_SHM_IDEM_LEASE,   /* writes under way */
     NGX_HTTP_UNIT_SHM_IDEM,         /* writes done, and their answers */
     NGX_HTTP_UNIT_SHM_RATE_PARTNER, /* rate limits; each class has records */
-    NGX_HTTP_UNIT_SHM_RATE_CUSTOMER,  /* of one life time, so that the least */
-    NGX_HTTP_UNIT_SHM_RATE_ADDRESS, /* recently used expires first */
+    NGX_HTTP_UNIT_SHM_RATE_CUSTOMER,  /* of one life time, so that the one */
+    NGX_HTTP_UNIT_SHM_RATE_ADDRESS, /* not used for longest expires first */
     NGX_HTTP_UNIT_SHM_CLASSES
 } ngx_http_unit_shm_class_e;
 
@@ -55,12 +55,12 @@ typedef enum {
 typedef struct ngx_http_unit_shm_node_s  ngx_http_unit_shm_node_t;
 
 struct ngx_http_unit_shm_node_s {
-    ngx_queue_t                queue;     /* LRU of its class */
+    ngx_queue_t                queue;     /* those of its class */
     ngx_http_unit_shm_node_t  *next;      /* in the bucket */
     ngx_msec_t                 expire;    /* ngx_current_msec, monotonic */
     uint32_t                   size;      /* of data */
-    uint16_t                   touched;   /* ngx_current_msec / 1024 */
     uint8_t                    class;
+    unsigned                   used:1;    /* since it came to the young end */
     unsigned                   secret:1;  /* wipe data before it is freed */
     unsigned                   chained:1; /* data begins with the pointer to
                                              its first chunk, or NULL */
@@ -177,11 +177,21 @@ ngx_http_unit_shm_node_t *ngx_http_unit_shm_next_locked(
     ngx_http_unit_shm_node_t *node);
 
 /*
- * Mark as used: moves the record to the young end, at most once a second.  Not
+ * Mark as used: when its turn to make room comes, the record goes to the young
+ * end instead (second chance).  Nothing is moved here, for that writes to the
+ * neighbours, too: with many records three cache misses for each request.  Not
  * for records with owners: the oldest of those is the one that was made first.
  */
-void ngx_http_unit_shm_touch_locked(ngx_http_unit_shm_t *shm,
-    ngx_http_unit_shm_node_t *node);
+static ngx_inline void
+ngx_http_unit_shm_touch_locked(ngx_http_unit_shm_node_t *node)
+{
+    /* not written to each time: all workers read it */
+
+    if (!node->used) {
+        node->used = 1;
+    }
+}
+
 
 /*
  * Allocate an unlinked record with room for size bytes of data.  Frees expired
@@ -242,9 +252,9 @@ ngx_http_unit_shm_chunk_t *ngx_http_unit_shm_chain(
 size_t ngx_http_unit_shm_chain_size(ngx_http_unit_shm_chunk_t *chunk);
 
 /*
- * Allocate so many bytes, making room in a full zone: the least recently used
- * go first, never a lease, a verification or a limit (what must not be
- * forgotten), and at most a bounded number.
+ * Allocate so many bytes, making room in a full zone: the oldest that were not
+ * used lately go first, never a lease, a verification or a limit (what must not
+ * be forgotten), and at most a bounded number.
  *
  * For a cache (tokens and the like, which can be had again): its own, then
  * other caches; records only as long as all caches together have less than an

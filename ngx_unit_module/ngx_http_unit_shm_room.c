@@ -2,8 +2,8 @@
 /*
  * Who gives way to whom in a full zone, see ngx_http_unit_shm.h.  Tokens can
  * be had again, records of writes cannot, so that tokens go first; and nobody
- * pushes out the records of many others.  Each step takes the last of a queue:
- * nothing is searched.
+ * pushes out the records of many others.  Each step takes one of the last of a
+ * queue: nothing is searched.
  */
 
 
@@ -14,6 +14,10 @@
 
 /* tries to make room for one allocation */
 #define NGX_HTTP_UNIT_SHM_EVICT_MAX     64
+
+/* used ones that get a second chance, when one is to go; or an expired one */
+#define NGX_HTTP_UNIT_SHM_CHANCES       16
+#define NGX_HTTP_UNIT_SHM_CHANCES_EXP   1
 
 /* parts of the zone: records fill one, caches have the other from them */
 #define NGX_HTTP_UNIT_SHM_RECORDS_PART  2
@@ -38,7 +42,7 @@ static ngx_uint_t ngx_http_unit_shm_evict_locked(ngx_http_unit_shm_t *shm,
     ngx_uint_t expired_only);
 static ngx_http_unit_shm_node_t *ngx_http_unit_shm_victim_locked(
     ngx_http_unit_shm_t *shm, ngx_uint_t class,
-    ngx_http_unit_shm_owner_t *owner);
+    ngx_http_unit_shm_owner_t *owner, ngx_uint_t chances);
 
 
 /* what can be had again, least valuable first */
@@ -285,7 +289,10 @@ ngx_http_unit_shm_evict_locked(ngx_http_unit_shm_t *shm, ngx_uint_t class,
     ngx_uint_t                 expired;
     ngx_http_unit_shm_node_t  *node;
 
-    node = ngx_http_unit_shm_victim_locked(shm, class, owner);
+    node = ngx_http_unit_shm_victim_locked(shm, class, owner,
+                                      expired_only
+                                      ? NGX_HTTP_UNIT_SHM_CHANCES_EXP
+                                      : NGX_HTTP_UNIT_SHM_CHANCES);
 
     if (node == NULL) {
         return 0;
@@ -309,17 +316,20 @@ ngx_http_unit_shm_evict_locked(ngx_http_unit_shm_t *shm, ngx_uint_t class,
 
 
 /*
- * The oldest of the class; or the oldest of its owner, if that has so many
- * that they would push out those of others.  Such an owner that has nothing
- * but leases gets nothing.
+ * The oldest of the class that was not used since it came to the young end; or
+ * the oldest of its owner, if that has so many that they would push out those
+ * of others.  Such an owner that has nothing but leases gets nothing.  Used
+ * ones go to the young end, as many as there are chances.
  */
 
 static ngx_http_unit_shm_node_t *
 ngx_http_unit_shm_victim_locked(ngx_http_unit_shm_t *shm, ngx_uint_t class,
-    ngx_http_unit_shm_owner_t *owner)
+    ngx_http_unit_shm_owner_t *owner, ngx_uint_t chances)
 {
-    u_char       *p;
-    ngx_queue_t  *q;
+    u_char                    *p;
+    ngx_uint_t                 n;
+    ngx_queue_t               *q;
+    ngx_http_unit_shm_node_t  *node;
 
     if (owner && owner->bytes
                  >= shm->sh->owned / NGX_HTTP_UNIT_SHM_OWNER_PART)
@@ -339,7 +349,21 @@ ngx_http_unit_shm_victim_locked(ngx_http_unit_shm_t *shm, ngx_uint_t class,
         return NULL;
     }
 
-    q = ngx_queue_last(&shm->sh->lru[class]);
+    for (n = 0; /* void */ ; n++) {
 
-    return ngx_queue_data(q, ngx_http_unit_shm_node_t, queue);
+        q = ngx_queue_last(&shm->sh->lru[class]);
+        node = ngx_queue_data(q, ngx_http_unit_shm_node_t, queue);
+
+        if (!node->used
+            || (ngx_msec_int_t) (node->expire - ngx_current_msec) <= 0
+            || n == chances)
+        {
+            return node;
+        }
+
+        node->used = 0;
+
+        ngx_queue_remove(q);
+        ngx_queue_insert_head(&shm->sh->lru[class], q);
+    }
 }

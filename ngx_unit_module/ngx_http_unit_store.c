@@ -154,7 +154,7 @@ ngx_http_unit_store_read_locked(ngx_http_unit_shm_t *shm,
     len = node->size - sizeof(ngx_msec_t);
     ngx_memcpy(ngx_http_unit_store_buf, node->data + sizeof(ngx_msec_t), len);
 
-    ngx_http_unit_shm_touch_locked(shm, node);
+    ngx_http_unit_shm_touch_locked(node);
 
     return len;
 }

@@ -12,143 +12,17 @@
 #include <ngx_core.h>
 #include "ngx_http_unit_record.h"
 #include "ngx_stub.h"
+#include "shm_kit.h"
 #include "tap.h"
 
 
-#define TEST_ZONE       (1024 * 1024)
 #define TEST_STEPS      100000
 #define TEST_CUSTOMERS  40
 
 
-/* a piece of the zone: one of malloc's, so that a sanitizer sees its ends */
-typedef struct {
-    ngx_queue_t                queue;
-    size_t                     size;
-    size_t                     unused;      /* data is aligned to 16 */
-} test_block_t;
-
-
-volatile ngx_msec_t          ngx_current_msec = 1000;
-
-static ngx_shm_zone_t        test_zone;
-static ngx_slab_pool_t       test_slab;
 static ngx_http_unit_shm_t  *test_shm;
-static size_t                test_used;
-static ngx_queue_t           test_blocks;
 static uint32_t              test_seed = 1;
 static char                  test_text[65536];
-
-
-/* a slab with powers of two, as nginx's, but that is never in pieces */
-
-static size_t
-test_size(size_t size)
-{
-    size_t  n;
-
-    for (n = 8; n < size; n *= 2) { /* void */ }
-
-    return n;
-}
-
-
-void *
-ngx_slab_alloc_locked(ngx_slab_pool_t *pool, size_t size)
-{
-    test_block_t  *block;
-
-    size = test_size(size);
-
-    if (test_used + size > TEST_ZONE) {
-        return NULL;
-    }
-
-    block = malloc(sizeof(test_block_t) + size);
-    if (block == NULL) {
-        abort();
-    }
-
-    test_used += size;
-
-    block->size = size;
-    ngx_queue_insert_head(&test_blocks, &block->queue);
-
-    return block + 1;
-}
-
-
-void *
-ngx_slab_alloc(ngx_slab_pool_t *pool, size_t size)
-{
-    return ngx_slab_alloc_locked(pool, size);
-}
-
-
-void *
-ngx_slab_calloc(ngx_slab_pool_t *pool, size_t size)
-{
-    void  *p;
-
-    p = ngx_slab_alloc_locked(pool, size);
-
-    if (p) {
-        ngx_memzero(p, size);
-    }
-
-    return p;
-}
-
-
-void
-ngx_slab_free_locked(ngx_slab_pool_t *pool, void *p)
-{
-    test_block_t  *block;
-
-    block = (test_block_t *) p - 1;
-    test_used -= block->size;
-
-    ngx_queue_remove(&block->queue);
-    free(block);
-}
-
-
-void
-ngx_shmtx_lock(ngx_shmtx_t *mtx)
-{
-}
-
-
-void
-ngx_shmtx_unlock(ngx_shmtx_t *mtx)
-{
-}
-
-
-ngx_shm_zone_t *
-ngx_shared_memory_add(ngx_conf_t *cf, ngx_str_t *name, size_t size, void *tag)
-{
-    ngx_memzero(&test_zone, sizeof(ngx_shm_zone_t));
-
-    test_zone.shm.name = *name;
-    test_zone.shm.size = size;
-    test_zone.shm.addr = (u_char *) &test_slab;
-
-    return &test_zone;
-}
-
-
-void
-ngx_conf_log_error(ngx_uint_t level, ngx_conf_t *cf, ngx_err_t err,
-    const char *fmt, ...)
-{
-}
-
-
-void
-ngx_log_error_core(ngx_uint_t level, ngx_log_t *log, ngx_err_t err,
-    const char *fmt, ...)
-{
-}
 
 
 static uint32_t
@@ -157,39 +31,6 @@ test_random(uint32_t n)
     test_seed = test_seed * 1664525 + 1013904223;
 
     return (test_seed >> 8) % n;
-}
-
-
-static void
-test_end(void)
-{
-    while (!ngx_queue_empty(&test_blocks)) {
-        ngx_slab_free_locked(&test_slab,
-                             ngx_queue_data(ngx_queue_head(&test_blocks),
-                                            test_block_t, queue)
-                             + 1);
-    }
-}
-
-
-/* a new zone instead of the one before */
-
-static void
-test_start(ngx_pool_t *pool)
-{
-    ngx_conf_t  cf;
-    ngx_str_t   name = ngx_string("unit");
-
-    ngx_memzero(&cf, sizeof(ngx_conf_t));
-    cf.pool = pool;
-
-    test_end();
-
-    test_shm = ngx_http_unit_shm_add(&cf, &name, TEST_ZONE, NULL);
-
-    if (test_shm == NULL || test_zone.init(&test_zone, NULL) != NGX_OK) {
-        abort();
-    }
 }
 
 
@@ -406,7 +247,7 @@ test_flood(ngx_pool_t *pool)
     for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 
         len = sizes[i];
-        test_start(pool);
+        test_shm = shm_kit_start(pool);
 
         kept = test_write(1, 0, 1000) + test_write(2, 0, 0);
         is(kept, 2, "two customers write");
@@ -423,7 +264,7 @@ test_flood(ngx_pool_t *pool)
            "the others' are kept, with answers of %zu bytes", len);
         ok(!test_kept(3, 0) && test_kept(3, 19999), "its own oldest are not");
         is(test_sums() == NULL, 1, "the sums");
-        ok(test_shm->sh->bytes[NGX_HTTP_UNIT_SHM_IDEM] <= TEST_ZONE / 2,
+        ok(test_shm->sh->bytes[NGX_HTTP_UNIT_SHM_IDEM] <= SHM_KIT_ZONE / 2,
            "half of the zone");
     }
 }
@@ -436,7 +277,7 @@ test_eighth(ngx_pool_t *pool)
 {
     ngx_uint_t  i, before, after;
 
-    test_start(pool);
+    test_shm = shm_kit_start(pool);
 
     for (i = 0; i < TEST_CUSTOMERS * 100; i++) {
         (void) test_write(100 + i % TEST_CUSTOMERS, i / TEST_CUSTOMERS, 1000);
@@ -486,7 +327,7 @@ test_base(ngx_pool_t *pool)
     ngx_http_unit_record_t  rec, again;
     ngx_http_unit_record_e  result;
 
-    test_start(pool);
+    test_shm = shm_kit_start(pool);
     test_record(&rec, 1, 1);
 
     (void) ngx_http_unit_record_begin(test_shm, pool, &rec, &result);
@@ -520,7 +361,7 @@ test_leases(ngx_pool_t *pool)
     ngx_http_unit_record_t   rec, first, last;
     ngx_http_unit_record_e   result;
 
-    test_start(pool);
+    test_shm = shm_kit_start(pool);
 
     is(test_begin(&first, 1, 0), NGX_HTTP_UNIT_RECORD_BEGIN, "a lease");
     (void) test_write(2, 0, 1000);
@@ -571,7 +412,7 @@ test_tokens(ngx_pool_t *pool)
 {
     ngx_uint_t  n;
 
-    test_start(pool);
+    test_shm = shm_kit_start(pool);
 
     /* records take what tokens have, up to a half */
 
@@ -582,10 +423,10 @@ test_tokens(ngx_pool_t *pool)
         (void) test_write(n % 100, n, 0);
     }
 
-    ok(test_shm->sh->bytes[NGX_HTTP_UNIT_SHM_IDEM] > TEST_ZONE * 15 / 32
-       && test_shm->sh->bytes[NGX_HTTP_UNIT_SHM_IDEM] <= TEST_ZONE / 2,
+    ok(test_shm->sh->bytes[NGX_HTTP_UNIT_SHM_IDEM] > SHM_KIT_ZONE * 15 / 32
+       && test_shm->sh->bytes[NGX_HTTP_UNIT_SHM_IDEM] <= SHM_KIT_ZONE / 2,
        "records have their half");
-    ok(test_shm->sh->bytes[NGX_HTTP_UNIT_SHM_TOKEN] > TEST_ZONE * 3 / 8,
+    ok(test_shm->sh->bytes[NGX_HTTP_UNIT_SHM_TOKEN] > SHM_KIT_ZONE * 3 / 8,
        "tokens the other one");
 
     /* and tokens take nothing from them */
@@ -613,7 +454,7 @@ test_tokens(ngx_pool_t *pool)
 
     /* without tokens records have what there is, save the eighth */
 
-    test_start(pool);
+    test_shm = shm_kit_start(pool);
 
     n = test_fill(NGX_HTTP_UNIT_SHM_LIMIT, 4500, 8);
 
@@ -625,7 +466,7 @@ test_tokens(ngx_pool_t *pool)
 
     n = test_shm->sh->bytes[NGX_HTTP_UNIT_SHM_TOKEN];
 
-    ok(n >= TEST_ZONE / 8 && n < TEST_ZONE / 8 + 1024,
+    ok(n >= SHM_KIT_ZONE / 8 && n < SHM_KIT_ZONE / 8 + 1024,
        "an eighth is for tokens");
     is(test_sums() == NULL, 1, "the sums");
 }
@@ -641,7 +482,7 @@ test_walk(ngx_pool_t *pool)
     const char              *wrong;
     ngx_http_unit_record_t   rec, open[64];
 
-    test_start(pool);
+    test_shm = shm_kit_start(pool);
 
     held = 0;
     wrong = NULL;
@@ -722,7 +563,6 @@ main(void)
 
     pool = ngx_create_pool(4096, NULL);
 
-    ngx_queue_init(&test_blocks);
     memset(test_text, 'x', sizeof(test_text));
 
     test_flood(pool);
@@ -731,7 +571,7 @@ main(void)
     test_base(pool);
     test_tokens(pool);
     test_walk(pool);
-    test_end();
+    shm_kit_end();
 
     ngx_destroy_pool(pool);
 
