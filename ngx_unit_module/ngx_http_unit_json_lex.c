@@ -11,10 +11,15 @@
 #include "ngx_http_unit_utf8.h"
 
 
+static u_char *ngx_http_unit_json_lex_plain(u_char *p, u_char *last);
 static u_char *ngx_http_unit_json_lex_escape(ngx_http_unit_json_lex_t *lex,
     u_char *p);
 static u_char *ngx_http_unit_json_lex_digits(ngx_http_unit_json_lex_t *lex,
     u_char *p);
+
+
+/* the same byte eight times */
+#define NGX_HTTP_UNIT_JSON_BYTES(c)  ((c) * 0x0101010101010101ULL)
 
 
 /* 1: a byte that stands for itself in a string */
@@ -43,9 +48,7 @@ ngx_http_unit_json_string_end(ngx_http_unit_json_lex_t *lex, u_char *p)
 
     while (p != NULL) {
 
-        while (p < last && ngx_http_unit_json_plain[*p]) {
-            p++;
-        }
+        p = ngx_http_unit_json_lex_plain(p, last);
 
         if (p == last) {
             return ngx_http_unit_json_fail(lex, p, "unexpected end of text");
@@ -75,6 +78,44 @@ ngx_http_unit_json_string_end(ngx_http_unit_json_lex_t *lex, u_char *p)
     }
 
     return NULL;
+}
+
+
+/* the first byte that does not stand for itself, or last */
+
+static u_char *
+ngx_http_unit_json_lex_plain(u_char *p, u_char *last)
+{
+    uint64_t  w, special;
+
+    /*
+     * Eight at a time: the high bit is set for a byte below 0x20, for a quote,
+     * a backslash, and by one or the other for all above 0x7f.  A borrow may
+     * set more of them, but only beside one that is right.
+     */
+
+    while (last - p >= 8) {
+
+        ngx_memcpy(&w, p, sizeof(w));
+
+        special = (w - NGX_HTTP_UNIT_JSON_BYTES(0x20))
+                  | ((w ^ NGX_HTTP_UNIT_JSON_BYTES('"'))
+                     - NGX_HTTP_UNIT_JSON_BYTES(1))
+                  | ((w ^ NGX_HTTP_UNIT_JSON_BYTES('\\'))
+                     - NGX_HTTP_UNIT_JSON_BYTES(1));
+
+        if (special & NGX_HTTP_UNIT_JSON_BYTES(0x80)) {
+            break;
+        }
+
+        p += 8;
+    }
+
+    while (p < last && ngx_http_unit_json_plain[*p]) {
+        p++;
+    }
+
+    return p;
 }
 
 

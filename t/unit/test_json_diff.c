@@ -288,6 +288,33 @@ test_text(const char *text, size_t len, ngx_uint_t *valid)
 }
 
 
+/* every byte at every place of a string: eight are looked at at a time */
+
+static void
+test_bytes(void)
+{
+    char        text[19];
+    ngx_uint_t  c, i, valid, wrong;
+
+    valid = 0;
+    wrong = 0;
+
+    for (i = 1; i < sizeof(text) - 1; i++) {
+        for (c = 0; c < 256; c++) {
+
+            memset(text, 'a', sizeof(text));
+            text[0] = text[sizeof(text) - 1] = '"';
+            text[i] = (char) c;
+
+            wrong += !test_text(text, sizeof(text), &valid);
+        }
+    }
+
+    is(wrong, 0, "jansson says the same of every byte in a string");
+    is(valid, (sizeof(text) - 2) * (128 - 32 - 2), "so many are valid");
+}
+
+
 int
 main(void)
 {
@@ -329,6 +356,7 @@ main(void)
     }
 
     is(wrong, 0, "jansson says the same");
+    test_bytes();
     ok(valid > TEST_TEXTS / 10 && valid < TEST_TEXTS / 2,
        "of %d texts %d were valid", TEST_TEXTS, (int) valid);
     ok(test_values > TEST_TEXTS / 10, "%d values compared", (int) test_values);
