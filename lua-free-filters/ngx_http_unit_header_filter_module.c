@@ -11,6 +11,7 @@
 #include "ngx_http_unit.h"
 #include "ngx_http_unit_budget.h"
 #include "ngx_http_unit_idem.h"
+#include "ngx_http_unit_list.h"
 #include "ngx_http_unit_scrub.h"
 
 
@@ -19,8 +20,6 @@ static void ngx_http_unit_header_filter_clean(ngx_http_request_t *r,
     ngx_http_unit_ctx_t *ctx);
 static ngx_uint_t ngx_http_unit_header_filter_drop(ngx_table_elt_t *h,
     ngx_http_unit_ctx_t *ctx);
-static ngx_int_t ngx_http_unit_header_filter_add(ngx_http_request_t *r,
-    const char *key, ngx_str_t *value);
 static ngx_int_t ngx_http_unit_header_filter_init(ngx_conf_t *cf);
 
 
@@ -81,6 +80,7 @@ ngx_http_unit_header_filter(ngx_http_request_t *r)
 {
     ngx_int_t                  rc;
     ngx_str_t                  value;
+    ngx_list_t                *headers;
     ngx_http_unit_ctx_t       *ctx;
     ngx_http_unit_loc_conf_t  *ulcf;
 
@@ -116,9 +116,11 @@ ngx_http_unit_header_filter(ngx_http_request_t *r)
 
     ngx_str_set(&value, "no-store");
 
-    if (ngx_http_unit_header_filter_add(r, "Cache-Control", &value) != NGX_OK
-        || ngx_http_unit_header_filter_add(r, "X-Request-Id", &ctx->request_id)
-           != NGX_OK
+    headers = &r->headers_out.headers;
+
+    if (ngx_http_unit_list_add(headers, "Cache-Control", &value) == NULL
+        || ngx_http_unit_list_add(headers, "X-Request-Id", &ctx->request_id)
+           == NULL
         || ngx_http_unit_budget_headers(r, ctx) != NGX_OK)
     {
         return NGX_ERROR;
@@ -138,27 +140,15 @@ static void
 ngx_http_unit_header_filter_clean(ngx_http_request_t *r,
     ngx_http_unit_ctx_t *ctx)
 {
-    ngx_uint_t        i;
-    ngx_list_part_t  *part;
-    ngx_table_elt_t  *h;
+    ngx_table_elt_t            *h;
+    ngx_http_unit_list_walk_t   walk;
 
-    part = &r->headers_out.headers.part;
-    h = part->elts;
-
-    for (i = 0; /* void */; i++) {
-
-        if (i >= part->nelts) {
-            if (part->next == NULL) {
-                break;
-            }
-
-            part = part->next;
-            h = part->elts;
-            i = 0;
-        }
-
-        if (h[i].hash && ngx_http_unit_header_filter_drop(&h[i], ctx)) {
-            h[i].hash = 0;
+    for (h = ngx_http_unit_list_first(&r->headers_out.headers, &walk);
+         h;
+         h = ngx_http_unit_list_next(h, &walk))
+    {
+        if (h->hash && ngx_http_unit_header_filter_drop(h, ctx)) {
+            h->hash = 0;
         }
     }
 
@@ -208,28 +198,6 @@ ngx_http_unit_header_filter_drop(ngx_table_elt_t *h,
     }
 
     return 0;
-}
-
-
-static ngx_int_t
-ngx_http_unit_header_filter_add(ngx_http_request_t *r, const char *key,
-    ngx_str_t *value)
-{
-    ngx_table_elt_t  *h;
-
-    h = ngx_list_push(&r->headers_out.headers);
-    if (h == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_memzero(h, sizeof(ngx_table_elt_t));
-
-    h->hash = 1;
-    h->key.data = (u_char *) key;
-    h->key.len = ngx_strlen(key);
-    h->value = *value;
-
-    return NGX_OK;
 }
 
 

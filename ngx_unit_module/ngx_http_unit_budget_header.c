@@ -7,6 +7,7 @@
 
 
 #include "ngx_http_unit_budget_int.h"
+#include "ngx_http_unit_list.h"
 
 
 static void ngx_http_unit_budget_sort(ngx_http_unit_budget_ctx_t *bc);
@@ -106,20 +107,14 @@ static ngx_int_t
 ngx_http_unit_budget_header(ngx_http_request_t *r, const char *key, u_char *p,
     u_char *last)
 {
-    ngx_table_elt_t  *h;
+    ngx_str_t  value;
 
-    h = ngx_list_push(&r->headers_out.headers);
-    if (h == NULL) {
+    value.data = p;
+    value.len = last - p - (sizeof(", ") - 1);
+
+    if (ngx_http_unit_list_add(&r->headers_out.headers, key, &value) == NULL) {
         return NGX_ERROR;
     }
-
-    ngx_memzero(h, sizeof(ngx_table_elt_t));
-
-    h->hash = 1;
-    h->key.data = (u_char *) key;
-    h->key.len = ngx_strlen(key);
-    h->value.data = p;
-    h->value.len = last - p - (sizeof(", ") - 1);
 
     return NGX_OK;
 }

@@ -7,6 +7,7 @@
 #include "ngx_http_unit.h"
 #include "ngx_http_unit_error.h"
 #include "ngx_http_unit_header.h"
+#include "ngx_http_unit_list.h"
 #include "ngx_http_unit_retry.h"
 #include "ngx_http_unit_two_factor.h"
 
@@ -429,19 +430,9 @@ static ngx_int_t
 ngx_http_unit_error_header(ngx_http_request_t *r, const char *key,
     ngx_str_t *value)
 {
-    ngx_table_elt_t  *h;
-
-    h = ngx_list_push(&r->headers_out.headers);
-    if (h == NULL) {
+    if (ngx_http_unit_list_add(&r->headers_out.headers, key, value) == NULL) {
         return NGX_ERROR;
     }
-
-    ngx_memzero(h, sizeof(ngx_table_elt_t));
-
-    h->hash = 1;
-    h->key.data = (u_char *) key;
-    h->key.len = ngx_strlen(key);
-    h->value = *value;
 
     return NGX_OK;
 }

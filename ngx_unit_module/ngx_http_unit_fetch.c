@@ -6,6 +6,7 @@
 
 
 #include "ngx_http_unit.h"
+#include "ngx_http_unit_list.h"
 
 
 #define NGX_HTTP_UNIT_FETCH_HEADERS  4
@@ -280,39 +281,27 @@ ngx_http_unit_fetch_answer(ngx_http_request_t *sr,
 static time_t
 ngx_http_unit_fetch_max_age(ngx_http_request_t *sr)
 {
-    u_char           *p, *last;
-    ngx_int_t         n;
-    ngx_uint_t        i;
-    ngx_list_part_t  *part;
-    ngx_table_elt_t  *h;
+    u_char                     *p, *last;
+    ngx_int_t                   n;
+    ngx_table_elt_t            *h;
+    ngx_http_unit_list_walk_t   walk;
 
-    part = &sr->headers_out.headers.part;
-    h = part->elts;
-
-    for (i = 0; /* void */; i++) {
-
-        if (i >= part->nelts) {
-            if (part->next == NULL) {
-                break;
-            }
-
-            part = part->next;
-            h = part->elts;
-            i = 0;
-        }
-
-        if (h[i].hash == 0
-            || h[i].key.len != sizeof("Cache-Control") - 1
-            || ngx_strncasecmp(h[i].key.data, (u_char *) "Cache-Control",
+    for (h = ngx_http_unit_list_first(&sr->headers_out.headers, &walk);
+         h;
+         h = ngx_http_unit_list_next(h, &walk))
+    {
+        if (h->hash == 0
+            || h->key.len != sizeof("Cache-Control") - 1
+            || ngx_strncasecmp(h->key.data, (u_char *) "Cache-Control",
                                sizeof("Cache-Control") - 1)
                != 0)
         {
             continue;
         }
 
-        last = h[i].value.data + h[i].value.len;
+        last = h->value.data + h->value.len;
 
-        p = ngx_strlcasestrn(h[i].value.data, last, (u_char *) "max-age=",
+        p = ngx_strlcasestrn(h->value.data, last, (u_char *) "max-age=",
                              sizeof("max-age=") - 2);
         if (p == NULL) {
             continue;

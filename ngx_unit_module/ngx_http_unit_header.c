@@ -6,6 +6,7 @@
 
 #include "ngx_http_unit_conf.h"
 #include "ngx_http_unit_header.h"
+#include "ngx_http_unit_list.h"
 #include "ngx_http_unit_scrub.h"
 
 
@@ -220,29 +221,17 @@ ngx_int_t
 ngx_http_unit_header_single(ngx_http_request_t *r, const char *lowcase,
     size_t len, ngx_table_elt_t **out)
 {
-    ngx_uint_t        i;
-    ngx_list_part_t  *part;
-    ngx_table_elt_t  *h;
+    ngx_table_elt_t            *h;
+    ngx_http_unit_list_walk_t   walk;
 
     *out = NULL;
 
-    part = &r->headers_in.headers.part;
-    h = part->elts;
-
-    for (i = 0; /* void */; i++) {
-
-        if (i >= part->nelts) {
-            if (part->next == NULL) {
-                break;
-            }
-
-            part = part->next;
-            h = part->elts;
-            i = 0;
-        }
-
-        if (h[i].key.len != len
-            || ngx_memcmp(h[i].lowcase_key, lowcase, len) != 0)
+    for (h = ngx_http_unit_list_first(&r->headers_in.headers, &walk);
+         h;
+         h = ngx_http_unit_list_next(h, &walk))
+    {
+        if (h->key.len != len
+            || ngx_memcmp(h->lowcase_key, lowcase, len) != 0)
         {
             continue;
         }
@@ -251,7 +240,7 @@ ngx_http_unit_header_single(ngx_http_request_t *r, const char *lowcase,
             return NGX_ABORT;
         }
 
-        *out = &h[i];
+        *out = h;
     }
 
     return *out ? NGX_OK : NGX_DECLINED;
@@ -261,12 +250,11 @@ ngx_http_unit_header_single(ngx_http_request_t *r, const char *lowcase,
 ngx_int_t
 ngx_http_unit_header_forward(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx)
 {
-    u_char           *hops;
-    ngx_int_t         n;
-    ngx_uint_t        i;
-    ngx_list_t        list;
-    ngx_list_part_t  *part;
-    ngx_table_elt_t  *h, *to;
+    u_char                     *hops;
+    ngx_int_t                   n;
+    ngx_list_t                  list;
+    ngx_table_elt_t            *h, *to;
+    ngx_http_unit_list_walk_t   walk;
 
     if (ctx->authorization) {
 
@@ -283,23 +271,12 @@ ngx_http_unit_header_forward(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx)
         return NGX_ERROR;
     }
 
-    part = &r->headers_in.headers.part;
-    h = part->elts;
-
-    for (i = 0; /* void */; i++) {
-
-        if (i >= part->nelts) {
-            if (part->next == NULL) {
-                break;
-            }
-
-            part = part->next;
-            h = part->elts;
-            i = 0;
-        }
-
-        n = ngx_http_unit_header_allowed(ctx->ulcf, h[i].hash,
-                                         h[i].lowcase_key, h[i].key.len, 1);
+    for (h = ngx_http_unit_list_first(&r->headers_in.headers, &walk);
+         h;
+         h = ngx_http_unit_list_next(h, &walk))
+    {
+        n = ngx_http_unit_header_allowed(ctx->ulcf, h->hash, h->lowcase_key,
+                                         h->key.len, 1);
 
         if (n < 0 || (hops && hops[n])) {
             continue;
@@ -310,9 +287,9 @@ ngx_http_unit_header_forward(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx)
             return NGX_ERROR;
         }
 
-        *to = h[i];
+        *to = *h;
 
-        if (ctx->json && &h[i] == r->headers_in.content_type) {
+        if (ctx->json && h == r->headers_in.content_type) {
             ngx_http_unit_header_type(ctx, to);
         }
     }
@@ -410,41 +387,30 @@ static ngx_int_t
 ngx_http_unit_header_hops(ngx_http_request_t *r,
     ngx_http_unit_loc_conf_t *ulcf, u_char **hops)
 {
-    u_char           *p, *last, *token;
-    ngx_int_t         n;
-    ngx_uint_t        i, hash;
-    ngx_list_part_t  *part;
-    ngx_table_elt_t  *c;
+    u_char                     *p, *last, *token;
+    ngx_int_t                   n;
+    ngx_uint_t                  hash;
+    ngx_table_elt_t            *h;
+    ngx_http_unit_list_walk_t   walk;
 
     *hops = NULL;
 
     /* there is no r->headers_in.connection before nginx 1.23 */
 
-    part = &r->headers_in.headers.part;
-    c = part->elts;
-
-    for (i = 0; /* void */; i++) {
-
-        if (i >= part->nelts) {
-            if (part->next == NULL) {
-                return NGX_OK;
-            }
-
-            part = part->next;
-            c = part->elts;
-            i = 0;
-        }
-
-        if (c[i].key.len != sizeof("Connection") - 1
-            || ngx_memcmp(c[i].lowcase_key, "connection",
+    for (h = ngx_http_unit_list_first(&r->headers_in.headers, &walk);
+         h;
+         h = ngx_http_unit_list_next(h, &walk))
+    {
+        if (h->key.len != sizeof("Connection") - 1
+            || ngx_memcmp(h->lowcase_key, "connection",
                           sizeof("connection") - 1)
                != 0)
         {
             continue;
         }
 
-        p = c[i].value.data;
-        last = p + c[i].value.len;
+        p = h->value.data;
+        last = p + h->value.len;
 
         while (p < last) {
 
@@ -476,6 +442,8 @@ ngx_http_unit_header_hops(ngx_http_request_t *r,
             (*hops)[n] = 1;
         }
     }
+
+    return NGX_OK;
 }
 
 

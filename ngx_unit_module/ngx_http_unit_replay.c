@@ -5,6 +5,7 @@
 
 
 #include "ngx_http_unit.h"
+#include "ngx_http_unit_list.h"
 #include "ngx_http_unit_replay.h"
 #include "ngx_http_unit_retry.h"
 #include "ngx_http_unit_token.h"
@@ -67,32 +68,20 @@ ngx_http_unit_replay_forget(ngx_http_request_t *r)
 ngx_str_t
 ngx_http_unit_replay_retry_after(ngx_http_upstream_t *u)
 {
-    ngx_str_t         none;
-    ngx_uint_t        i;
-    ngx_list_part_t  *part;
-    ngx_table_elt_t  *h;
+    ngx_str_t                   none;
+    ngx_table_elt_t            *h;
+    ngx_http_unit_list_walk_t   walk;
 
-    part = &u->headers_in.headers.part;
-    h = part->elts;
-
-    for (i = 0; /* void */; i++) {
-
-        if (i >= part->nelts) {
-            if (part->next == NULL) {
-                break;
-            }
-
-            part = part->next;
-            h = part->elts;
-            i = 0;
-        }
-
-        if (h[i].key.len == sizeof("Retry-After") - 1
-            && ngx_strncasecmp(h[i].key.data, (u_char *) "Retry-After",
+    for (h = ngx_http_unit_list_first(&u->headers_in.headers, &walk);
+         h;
+         h = ngx_http_unit_list_next(h, &walk))
+    {
+        if (h->key.len == sizeof("Retry-After") - 1
+            && ngx_strncasecmp(h->key.data, (u_char *) "Retry-After",
                                sizeof("Retry-After") - 1)
                == 0)
         {
-            return h[i].value;
+            return h->value;
         }
     }
 

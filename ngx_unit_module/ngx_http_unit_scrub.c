@@ -4,6 +4,7 @@
  */
 
 
+#include "ngx_http_unit_list.h"
 #include "ngx_http_unit_scrub.h"
 
 
@@ -78,10 +79,9 @@ ngx_http_unit_scrub_cleanup(void *data)
 ngx_int_t
 ngx_http_unit_scrub_subrequest(ngx_http_request_t *r)
 {
-    ngx_uint_t        i;
-    ngx_list_t        list;
-    ngx_list_part_t  *part;
-    ngx_table_elt_t  *h, *to;
+    ngx_list_t                  list;
+    ngx_table_elt_t            *h, *to;
+    ngx_http_unit_list_walk_t   walk;
 
     if (ngx_http_get_module_ctx(r, ngx_http_unit_module)
         || ngx_http_unit_get_ctx(r) == NULL)
@@ -95,23 +95,12 @@ ngx_http_unit_scrub_subrequest(ngx_http_request_t *r)
         return NGX_ERROR;
     }
 
-    part = &r->headers_in.headers.part;
-    h = part->elts;
-
-    for (i = 0; /* void */; i++) {
-
-        if (i >= part->nelts) {
-            if (part->next == NULL) {
-                break;
-            }
-
-            part = part->next;
-            h = part->elts;
-            i = 0;
-        }
-
-        if (h[i].key.len == sizeof("Authorization") - 1
-            && ngx_strncasecmp(h[i].key.data, (u_char *) "Authorization",
+    for (h = ngx_http_unit_list_first(&r->headers_in.headers, &walk);
+         h;
+         h = ngx_http_unit_list_next(h, &walk))
+    {
+        if (h->key.len == sizeof("Authorization") - 1
+            && ngx_strncasecmp(h->key.data, (u_char *) "Authorization",
                                sizeof("Authorization") - 1)
                == 0)
         {
@@ -123,7 +112,7 @@ ngx_http_unit_scrub_subrequest(ngx_http_request_t *r)
             return NGX_ERROR;
         }
 
-        *to = h[i];
+        *to = *h;
     }
 
     r->headers_in.headers = list;

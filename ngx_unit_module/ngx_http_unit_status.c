@@ -10,6 +10,7 @@
 #include "ngx_http_unit_conf.h"
 #include "ngx_http_unit_error.h"
 #include "ngx_http_unit_keys.h"
+#include "ngx_http_unit_list.h"
 #include "ngx_http_unit_status.h"
 
 
@@ -234,19 +235,17 @@ ngx_http_unit_status_refuse(ngx_http_request_t *r, ngx_http_unit_code_e code,
 static ngx_int_t
 ngx_http_unit_status_send(ngx_http_request_t *r, ngx_http_unit_status_t *st)
 {
-    ngx_int_t         rc;
-    ngx_table_elt_t  *h;
+    ngx_int_t  rc;
+    ngx_str_t  value;
 
-    h = ngx_list_push(&r->headers_out.headers);
-    if (h == NULL) {
+    ngx_str_set(&value, "no-store");
+
+    if (ngx_http_unit_list_add(&r->headers_out.headers, "Cache-Control",
+                               &value)
+        == NULL)
+    {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
-
-    ngx_memzero(h, sizeof(ngx_table_elt_t));
-
-    h->hash = 1;
-    ngx_str_set(&h->key, "Cache-Control");
-    ngx_str_set(&h->value, "no-store");
 
     r->headers_out.status = NGX_HTTP_OK;
     r->headers_out.content_length_n = st->len;
