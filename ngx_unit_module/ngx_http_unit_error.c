@@ -451,6 +451,16 @@ ngx_http_unit_error_handler(ngx_http_request_t *r)
 
     status = r->err_status ? r->err_status : NGX_HTTP_NOT_FOUND;
 
+    if (r != r->main) {
+
+        /*
+         * The failure of a mirror, say: the answer to the client is another
+         * one, and is still to come
+         */
+
+        return status;
+    }
+
     ctx = ngx_http_unit_create_ctx(r);
     if (ctx == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
