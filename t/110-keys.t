@@ -206,7 +206,8 @@ $conf =~ s{http://\d+/keys}{http://$address/keys} or die 'no proxy_pass';
 $t->write_file('nginx.conf', $conf);
 $t->start;
 
-my @age = ('Cache-Control' => 'public, max-age=600');
+# it counts wherever it stands
+my @age = ((map { ("X-Filler-$_" => 'f') } 1 .. 30), 'Cache-Control' => 'public, max-age=600');
 my $dev = $t->jwks('dev');
 my $dev_second = $t->jwks('dev', 'second');
 
