@@ -98,6 +98,12 @@ ngx_http_unit_header_filter(ngx_http_request_t *r)
 
     ngx_http_unit_scrub(r, ctx);
 
+    if (ctx->idem && ctx->idem->capture) {
+
+        /* another filter has put an answer of its own in the place of Unit's */
+        ngx_http_unit_idem_drop(ctx);
+    }
+
     if (!ctx->answered) {
         ngx_http_unit_header_filter_clean(r, ctx);
 

@@ -16,6 +16,8 @@ static ngx_int_t ngx_http_unit_upstream_init_peer(ngx_http_request_t *r,
     ngx_http_upstream_srv_conf_t *us);
 static ngx_http_unit_upstream_t *ngx_http_unit_upstream_get(
     ngx_http_request_t *r);
+static ngx_http_unit_upstream_t *ngx_http_unit_upstream_ended(
+    ngx_http_request_t *r);
 static ngx_int_t ngx_http_unit_upstream_permitted(ngx_http_request_t *r);
 static ngx_int_t ngx_http_unit_upstream_uncached(ngx_http_request_t *r);
 static ngx_int_t ngx_http_unit_upstream_conf(ngx_http_request_t *r,
@@ -195,6 +197,27 @@ ngx_http_unit_upstream_get(ngx_http_request_t *r)
     }
 
     return &ctx->upstream;
+}
+
+
+/*
+ * The same at the end, which is ours if the beginning was: a filter that ends
+ * an answer its own way has cleared the contexts, and an error page may have
+ * taken the request to another location; held by t/232-ended-answers.t
+ */
+
+static ngx_http_unit_upstream_t *
+ngx_http_unit_upstream_ended(ngx_http_request_t *r)
+{
+    ngx_http_unit_ctx_t  *ctx;
+
+    if (r != r->main) {
+        return ngx_http_unit_upstream_get(r);
+    }
+
+    ctx = ngx_http_unit_get_ctx(r);
+
+    return ctx ? &ctx->upstream : NULL;
 }
 
 
@@ -463,7 +486,7 @@ ngx_http_unit_upstream_finalize(ngx_http_request_t *r, ngx_int_t rc)
     ngx_http_unit_upstream_t         *hu;
     ngx_http_unit_breaker_outcome_e   outcome;
 
-    hu = ngx_http_unit_upstream_get(r);
+    hu = ngx_http_unit_upstream_ended(r);
 
     if (hu == NULL || !hu->hooked) {
         return;
