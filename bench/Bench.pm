@@ -8,19 +8,21 @@ use strict;
 use warnings;
 
 use HTTP::Tiny ();
+use IO::Handle ();
 use IO::Socket::INET ();
+use IPC::Open2 ();
 use JSON::PP ();
 use List::Util qw(first max min sum0);
 use POSIX ();
 use Time::HiRes qw(sleep time);
 
 use constant {
-	WARM_UP => 500,
-	PAUSE => 0.1,
+	WARM_UP => 200,
+	PAUSE => 0.01,
 	TOKEN => 'v2.public.' . 'T0k3n' x 118,    # of every customer
 };
 
-our ($root, $build, $dir, $realtime, @cpus, %servers);
+our ($root, $build, $dir, $realtime, @cpus, %servers, %loads);
 
 my $json = JSON::PP->new->canonical;
 
@@ -87,6 +89,9 @@ sub start {
 		open STDIN, '<', '/dev/null';
 		open STDOUT, '>', "$dir/$name.log";
 		open STDERR, '>&', \*STDOUT;
+		# whether the end of the heap is given back and asked for again, every
+		# few requests, is chance
+		$ENV{MALLOC_TRIM_THRESHOLD_} = 64 << 20;
 		exec pinned($cpu), @command or POSIX::_exit(127);
 	}
 	$servers{$name} = {pid => $pid, port => $port};
@@ -103,6 +108,10 @@ sub stop {
 	my ($name) = @_;
 
 	my $server = delete $servers{$name} or return;
+	for my $load (map { delete $loads{$_} } grep { $loads{$_}{port} == $server->{port} } keys %loads) {
+		close $load->{in};
+		waitpid $load->{pid}, 0;
+	}
 	kill 'TERM', $server->{pid};
 	waitpid $server->{pid}, 0;
 	return;
@@ -345,27 +354,59 @@ sub load {
 
 	my $status = delete $o{status} // 200;
 	my $any = delete $o{any};
-	my @command = (pinned($cpus[1]), "$build/bench/load", "port=$server->{port}", map { "$_=$o{$_}" } sort keys %o);
+	my @command = load_command($server, %o);
 	my $before = cpu($server);
 	open my $fh, '-|', @command or die "load: $!\n";
 	my %r = map { split } <$fh>;
 	close $fh or die "failed: @command\n";
-
-	$r{cpu} = (cpu($server) - $before) / 1000 / $r{requests};
-	$r{rps} = $r{requests} / $r{seconds};
-	my $ok = $r{"status_$status"} // 0;
-	die "@command: not all answers are $status: ", $json->encode(\%r), "\n" if !$any && $ok != $r{requests};
-	return \%r;
+	return reported($server, \%r, $before, $any ? undef : $status, "@command");
 }
 
-# The same for one part of a round: the caches of the CPU hold what others did
-# before, so some requests go ahead uncounted. At real-time priority the rest of
-# the machine gets its turn afterwards.
+sub load_command {
+	my ($server, %o) = @_;
+	return (pinned($cpus[1]), "$build/bench/load", "port=$server->{port}", 'spin=1', map { "$_=$o{$_}" } sort keys %o);
+}
+
+sub reported {
+	my ($server, $r, $before, $status, $what) = @_;
+
+	$r->{cpu} = (cpu($server) - $before) / 1000 / $r->{requests};
+	$r->{rps} = $r->{requests} / $r->{seconds};
+	die "$what: not all answers are $status: ", $json->encode($r), "\n"
+		if defined $status && ($r->{"status_$status"} // 0) != $r->{requests};
+	return $r;
+}
+
+# The same for one part of a round, by a load generator that stays: the next
+# part with these options goes on where this one ends. The caches of the CPU
+# hold what others did before, so some requests go ahead uncounted; one goes alone,
+# for it makes what others ask for: a token, a record.
 sub part {
 	my ($server, %o) = @_;
 
-	load($server, %o, requests => WARM_UP);
-	my $r = load($server, %o, skip => ($o{skip} // 0) + WARM_UP);
+	my $requests = delete $o{requests};
+	my $status = delete $o{status} // 200;
+	my @command = load_command($server, control => 1, %o);
+	my $load = $loads{"@command"} //= do {
+		my $pid = IPC::Open2::open2(my $out, my $in, @command);
+		$in->autoflush(1);
+		{pid => $pid, port => $server->{port}, in => $in, out => $out};
+	};
+	my $r;
+	for my $n (1, WARM_UP, $requests) {
+		my $before = cpu($server);
+		print { $load->{in} } "$n\n" or die "failed: @command\n";
+		my %report;
+		while (1) {
+			my $line = readline($load->{out}) // die "failed: @command\n";
+			last if $line eq "end\n";
+			my ($name, $value) = split ' ', $line;
+			$report{$name} = $value;
+		}
+		$r = reported($server, \%report, $before, $status, "@command");
+	}
+
+	# at real-time priority the rest of the machine gets its turn, too
 	sleep PAUSE if $realtime;
 	return $r;
 }

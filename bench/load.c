@@ -10,6 +10,13 @@
  *
  * At a fixed rate latency counts from when a request was due, whether or not
  * a connection was free then: a stall is not left out.
+ *
+ * With spin=1 it never sleeps: to wake it would cost the server that answers,
+ * as a client on another machine does not.
+ *
+ * With control=1 it reads how many requests to send from its standard input,
+ * a number in a line, sends them, reports, and reads on.  Connections stay, and
+ * the next part goes on where the last one ended.
  */
 
 
@@ -20,6 +27,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
+#include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -54,6 +62,7 @@ typedef struct {
 static int           load_epoll;
 static size_t        load_port, load_connections = 32, load_requests;
 static size_t        load_skip, load_rate, load_random, load_keys;
+static size_t        load_spin, load_control;
 static size_t        load_nitems, load_nidle, load_sent, load_ended;
 static size_t        load_statuses[1000];
 static int64_t       load_start;
@@ -75,6 +84,8 @@ static const bench_option_t  load_options[] = {
     { "skip=", &load_skip, NULL },              /* so many of them */
     { "rate=", &load_rate, NULL },              /* per second; 0: unbounded */
     { "random=", &load_random, NULL },          /* a seed; 0: in turn */
+    { "spin=", &load_spin, NULL },              /* 1: see above */
+    { "control=", &load_control, NULL },        /* 1: see above */
     { "method=", NULL, &load_method },
     { "body=", NULL, &load_body_file },
     { "key=", NULL, &load_key },                /* what keys begin with */
@@ -402,13 +413,68 @@ load_report(int64_t elapsed)
 }
 
 
+/* send load_requests of them and wait for their answers */
+
+static void
+load_run(void)
+{
+    int                 i, n;
+    int64_t             now, last, wait;
+    struct timespec     ts;
+    struct epoll_event  events[256];
+
+    load_sent = 0;
+    load_ended = 0;
+    memset(load_statuses, 0, sizeof(load_statuses));
+
+    free(load_latency);
+    load_latency = calloc(load_requests, sizeof(int64_t));
+
+    if (load_latency == NULL) {
+        err(2, "no memory");
+    }
+
+    load_start = load_now();
+    last = load_start;
+
+    for (now = load_start; load_ended < load_requests; now = load_now()) {
+
+        wait = load_issue(now);
+
+        if (load_spin) {
+            wait = 0;
+        }
+
+        ts.tv_sec = wait / LOAD_SECOND;
+        ts.tv_nsec = wait % LOAD_SECOND;
+
+        n = epoll_pwait2(load_epoll, events, 256, &ts, NULL);
+
+        if (n > 0) {
+            last = now;
+
+        } else if (now - last >= LOAD_STALL * LOAD_SECOND) {
+            errx(2, "no answer for %d s", LOAD_STALL);
+
+        } else if (load_spin) {
+            sched_yield();
+        }
+
+        for (i = 0; i < n; i++) {
+            load_receive(events[i].data.ptr);
+        }
+    }
+
+    load_report(now - load_start);
+
+    load_skip += load_requests;
+}
+
+
 int
 main(int argc, char **argv)
 {
-    int                 i, n;
-    int64_t             now, wait;
-    struct timespec     ts;
-    struct epoll_event  events[256];
+    char  line[32];
 
     bench_options(load_options, argc, argv);
 
@@ -422,16 +488,11 @@ main(int argc, char **argv)
         load_read_body(load_body_file);
     }
 
-    load_requests = load_requests ? load_requests : load_nitems;
-
     load_conns = calloc(load_connections, sizeof(load_conn_t));
     load_idle = calloc(load_connections, sizeof(load_conn_t *));
-    load_latency = calloc(load_requests, sizeof(int64_t));
     load_epoll = epoll_create1(0);
 
-    if (load_conns == NULL || load_idle == NULL || load_latency == NULL
-        || load_epoll == -1)
-    {
+    if (load_conns == NULL || load_idle == NULL || load_epoll == -1) {
         err(2, "no resources");
     }
 
@@ -440,26 +501,25 @@ main(int argc, char **argv)
         load_connect(&load_conns[load_nidle]);
     }
 
-    load_start = load_now();
-
-    for (now = load_start; load_ended < load_requests; now = load_now()) {
-
-        wait = load_issue(now);
-        ts.tv_sec = wait / LOAD_SECOND;
-        ts.tv_nsec = wait % LOAD_SECOND;
-
-        n = epoll_pwait2(load_epoll, events, 256, &ts, NULL);
-
-        if (n == 0 && wait >= LOAD_STALL * LOAD_SECOND) {
-            errx(2, "no answer for %d s", LOAD_STALL);
-        }
-
-        for (i = 0; i < n; i++) {
-            load_receive(events[i].data.ptr);
-        }
+    if (!load_control) {
+        load_requests = load_requests ? load_requests : load_nitems;
+        load_run();
+        return 0;
     }
 
-    load_report(now - load_start);
+    while (fgets(line, sizeof(line), stdin)) {
+
+        load_requests = strtoul(line, NULL, 10);
+
+        if (load_requests == 0) {
+            errx(2, "not a number of requests: %s", line);
+        }
+
+        load_run();
+
+        printf("end\n");
+        fflush(stdout);
+    }
 
     return 0;
 }
