@@ -1,8 +1,8 @@
 #!/usr/bin/perl
 
 # conf/unit_alerts.yml, the rules for Prometheus: promtool takes them, each alert
-# fires when it has to and is silent when it has to (t/alerts.yml), each says what
-# to do and docs/operations.md has it. Every metric, label and value in rules and
+# fires when it has to and is silent when it has to (t/alerts.yml), just at its
+# numbers (t/alerts_edges.yml), each says what to do and docs/operations.md has it. Every metric, label and value in rules and
 # cases is one that a gateway really gives: who renames one must come here.
 
 use strict;
@@ -15,6 +15,7 @@ use UnitGateway::Process qw(wait_until);
 my $root = UnitGateway->root;
 my $rules = UnitGateway::slurp("$root/conf/unit_alerts.yml");
 my $cases = UnitGateway::slurp("$root/t/alerts.yml");
+my $edges = UnitGateway::slurp("$root/t/alerts_edges.yml");
 my $manual = UnitGateway::slurp("$root/docs/operations.md");
 
 # -- Prometheus's own word ------------------------------------------------------------
@@ -38,7 +39,7 @@ SKIP: {
 	my ($status, $text) = promtool('check', 'rules', '--lint=all', '--lint-fatal', "$root/conf/unit_alerts.yml");
 	is($status, 0, 'promtool check rules') or diag $text;
 	like($text, qr/SUCCESS: [1-9]\d* rules found/, 'has seen them');
-	($status, $text) = promtool('test', 'rules', "$root/t/alerts.yml");
+	($status, $text) = promtool('test', 'rules', "$root/t/alerts.yml", "$root/t/alerts_edges.yml");
 	is($status, 0, 'promtool test rules') or diag $text;
 }
 
@@ -58,6 +59,10 @@ my %case;
 for (split /^  - name:/m, $cases) {
 	$case{$1}{($2 // '') eq ' []' ? 'silent' : 'fires'}++ while /alertname: (\S+)\n +eval_time: .*\n +exp_alerts:( \[\])?/g;
 }
+my %edge;
+while ($edges =~ /ALERTS\{alertname="(\w+)".*\n +eval_time: .*\n +exp_samples: \[(\]?)/g) {
+	$edge{$1}{$2 ? 'silent' : 'fires'} = 1;
+}
 
 for my $name (sort keys %alert) {
 	my ($severity) = $alert{$name} =~ /severity: (\w+)/;
@@ -67,8 +72,11 @@ for my $name (sort keys %alert) {
 	ok($section && $anchor{$section}, 'what to do is in docs/operations.md') or diag $section;
 	like($manual, qr/^\| `$name` \| $severity \| .+ \| .+ \|$/m, 'and it is in the table');
 	is_deeply($case{$name}, {fires => 1, silent => 1}, 'there is a case for and one against it');
+	is_deeply($edge{$name}, {fires => 1, silent => 1}, 'and others of its numbers');
 }
-is_deeply([sort keys %case], [sort keys %alert], 'no case is of another alert');
+my ($recorded) = $edges =~ /^(  - name: "records"\n.*)/ms;
+like($recorded, qr/expr: \Q$_\E$/m, "$_: what it is") for $rules =~ /^      - record: (\S+)$/mg;
+is_deeply([sort keys %$_], [sort keys %alert], 'no case is of another alert') for \%case, \%edge;
 is_deeply([grep { !$alert{$_} } $manual =~ /`(UnitGateway\w+)`/g], [], 'the manual names no other alert');
 is_deeply([grep { !$anchor{$_} } $manual =~ /\]\(#([\w-]+)\)/g], [], 'and points to nothing that is not there');
 
@@ -109,7 +117,7 @@ cmp_ok(scalar keys %real, '>', 20, 'it gives metrics');
 # as Prometheus adds them, or as any text
 my %free = map { $_ => 1 } qw(job instance operation partner zone le);
 
-for ([rules => $rules =~ s/^ *#.*$//mgr], [cases => $cases]) {
+for ([rules => $rules =~ s/^ *#.*$//mgr], [cases => $cases], [edges => $edges]) {
 	my ($where, $text) = @$_;
 	my (%seen, @bad);
 	while ($text =~ /\b(unit_gateway_\w+)(?:\{([^}]*)\})?(:?)/g) {
