@@ -14,18 +14,15 @@ use warnings;
 use Test::More;
 use Time::HiRes ();
 use UnitGateway;
+use UnitGateway::Config qw(back_end);
 use UnitGateway::Process qw(wait_until);
 use UnitGateway::Upstream;
 
-my %back = (
-	issuer => 'https://back.example.test/', customer => undef, two_factor => undef, role => undef, session => undef,
-	token => 'org',
-);
 my $t = UnitGateway->new(
 	workers => 2,
 	partners => {
 		two => {issuer => 'https://two.example.test/', scopes => 'accounts transactions payments-write customer-tags-write'},
-		back => {%back},
+		back => back_end(),
 	},
 )->start;
 my $sandbox = $t->sandbox;

@@ -12,6 +12,7 @@ use warnings;
 
 use Test::More;
 use UnitGateway;
+use UnitGateway::Config qw(back_end);
 use UnitGateway::Upstream;
 
 my $doc = '{"errors":[{"status":"401","title":"Unit says no","code":"of_unit"}]}';
@@ -19,10 +20,7 @@ my $doc = '{"errors":[{"status":"401","title":"Unit says no","code":"of_unit"}]}
 # -- against the sandbox: revoked ------------------------------------------------------
 
 my $t = UnitGateway->new(http2 => 1, partners => {
-	back => {
-		issuer => 'https://back.example.test/', customer => undef, two_factor => undef, role => undef, session => undef,
-		token => 'org',
-	},
+	back => back_end(),
 })->start;
 my $sandbox = $t->sandbox;
 my $tags = {data => {type => 'individualCustomer', attributes => {tags => {a => "\x{e4}" x 40}}}};
@@ -159,10 +157,7 @@ $t->stop;
 my $up = UnitGateway::Upstream->new;
 $t = UnitGateway->new(
 	upstream => $up->address, sandbox => 0, http => 'unit_allow fire-event;',
-	partners => {back => {
-		issuer => 'https://back.example.test/', customer => undef, two_factor => undef, role => undef, session => undef,
-		token => 'org',
-	}},
+	partners => {back => back_end()},
 )->start;
 
 # an operation whose body is passed on as it comes: what comes with the head is

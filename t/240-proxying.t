@@ -14,15 +14,12 @@ use Digest::SHA 'sha256_hex';
 use Test::More;
 use Time::HiRes ();
 use UnitGateway;
+use UnitGateway::Config qw(back_end);
 use UnitGateway::Upstream;
 
 my $up = UnitGateway::Upstream->new(timeout => 20);
-my %back = (
-	issuer => 'https://back.example.test/', customer => undef, two_factor => undef, role => undef, session => undef,
-	token => 'org',
-);
 my $t = UnitGateway->new(
-	upstream => $up->address, sandbox => 0, http2 => 1, partners => {back => {%back}},
+	upstream => $up->address, sandbox => 0, http2 => 1, partners => {back => back_end()},
 	server => 'underscores_in_headers on; ignore_invalid_headers off;', location => 'unit_pass_header X-Extra x-more;',
 )->start;
 my @back = (token => $t->jwt(sub => 'batch', claims => {iss => 'https://back.example.test/'}));

@@ -14,6 +14,7 @@ no warnings 'qw';
 use JSON::PP ();
 use Test::More;
 use UnitGateway;
+use UnitGateway::Config qw(back_end server);
 
 use constant {
 	MB => 1048576,
@@ -29,28 +30,14 @@ use constant {
 # a second gateway in front of the same Unit, whose operator has decided otherwise
 my $t = UnitGateway->new(
 	partners => {
-		backend => {issuer => 'https://backend.example.test/', token => 'org', customer => undef, two_factor => undef, role => undef, session => undef},
+		backend => back_end(issuer => 'https://backend.example.test/'),
 		narrow => {issuer => 'https://narrow.example.test/', scopes => 'accounts payments-write-counterparty'},
 	},
-	servers => <<'EOT',
-    server {
-        listen 127.0.0.1:%%PORT_RULES%%;
-        include "%%ROOT%%/conf/unit_errors.conf";
-        location / {
-            unit_gateway on;
+	servers => server(RULES => <<'EOT'),
             unit_sandbox on;
             unit_allow create-fee get-identity list-disputes;
             unit_deny list-events create-book-payment;
             unit_require_2fa list-statements update-individual-customer rtl-list-accounts;
-            proxy_pass http://unit_api;
-            proxy_set_header Host %%UPSTREAM%%;
-            include "%%ROOT%%/conf/unit_proxy.conf";
-        }
-        location /_unit/api/ {
-            proxy_pass http://unit_api/;
-            include "%%ROOT%%/conf/unit_broker.conf";
-        }
-    }
 EOT
 );
 $t->start;

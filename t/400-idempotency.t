@@ -16,35 +16,16 @@ use warnings;
 use JSON::PP ();
 use Test::More;
 use UnitGateway;
+use UnitGateway::Config qw(back_end server);
 use UnitGateway::Process qw(wait_until);
 
-my %back = (
-	issuer => 'https://back.example.test/', customer => undef, two_factor => undef, role => undef, session => undef,
-	token => 'org',
-);
 my $t = UnitGateway->new(
 	workers => 2,
 	partners => {
-		two => {issuer => 'https://two.example.test/'}, back => {%back}, back2 => {%back, issuer => 'https://back2.example.test/'},
+		two => {issuer => 'https://two.example.test/'}, back => back_end(), back2 => back_end(issuer => 'https://back2.example.test/'),
 		narrow => {issuer => 'https://narrow.example.test/', scopes => 'accounts payments'},
 	},
-	servers => join('', map { my ($name, $more) = @$_; <<"EOT" } ['REQUIRE', 'unit_idempotency require;'], ['OFF', 'unit_idempotency off;']),
-    server {
-        listen 127.0.0.1:%%PORT_$name%%;
-        include "%%ROOT%%/conf/unit_errors.conf";
-        location / {
-            unit_gateway on;
-            $more
-            proxy_pass http://unit_api;
-            proxy_set_header Host %%UPSTREAM%%;
-            include "%%ROOT%%/conf/unit_proxy.conf";
-        }
-        location /_unit/api/ {
-            proxy_pass http://unit_api/;
-            include "%%ROOT%%/conf/unit_broker.conf";
-        }
-    }
-EOT
+	servers => server(REQUIRE => 'unit_idempotency require;') . server(OFF => 'unit_idempotency off;'),
 )->start;
 my $sandbox = $t->sandbox;
 my $json = JSON::PP->new->utf8->canonical;
@@ -357,7 +338,7 @@ sub other {
 	my (%o) = @_;
 	my $g = UnitGateway->new(
 		upstream => '127.0.0.1:' . $t->port('SANDBOX'), sandbox => 0, org_token => $t->read_file('org-token'), jwks => $t->read_file('jwks.json'),
-		partners => {back => {%back}}, %o,
+		partners => {back => back_end()}, %o,
 	)->start;
 	my $r = $g->post('/payments', token => $service, json => payment(), head_key('shared'));
 	$g->stop;

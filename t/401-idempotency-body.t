@@ -15,6 +15,7 @@ no warnings 'qw';
 use JSON::PP ();
 use Test::More;
 use UnitGateway;
+use UnitGateway::Config qw(back_end);
 use UnitGateway::Operations;
 use UnitGateway::Upstream;
 
@@ -25,10 +26,9 @@ use constant {
 };
 
 my $up = UnitGateway::Upstream->new;
-my %org = (token => 'org', customer => undef, two_factor => undef, role => undef, session => undef);
 my $t = UnitGateway->new(
 	upstream => $up->address, sandbox => 0, http2 => 1, location => UnitGateway::Operations::allow(),
-	partners => {back => {issuer => 'https://back.example.test/', %org}},
+	partners => {back => back_end()},
 	servers => <<'EOT',
     server {
         listen 127.0.0.1:%%PORT_SMALL%%;

@@ -12,52 +12,18 @@ use warnings;
 
 use Test::More;
 use UnitGateway;
+use UnitGateway::Config qw(back_end);
 use UnitGateway::Process qw(wait_until);
 use UnitGateway::Upstream;
+use UnitGateway::Writes qw(writes_through who key payment freeze call unit_key send_bytes again replayed);
 
 use constant KB64 => 65536;
 
 my $up = UnitGateway::Upstream->new;
-my %org = (token => 'org', customer => undef, two_factor => undef, role => undef, session => undef);
-my %partners = (back => {issuer => 'https://back.example.test/', %org});
+my %partners = (back => back_end());
 my $gzip = 'gzip on; gzip_types *; gzip_min_length 20; gzip_proxied any;';
 my $t = UnitGateway->new(upstream => $up->address, sandbox => 0, http2 => 1, workers => 2, partners => \%partners, server => $gzip)->start;
-
-my %who = (token => $t->jwt(sub => 'service', claims => {iss => 'https://back.example.test/'}));
-my %type = (type => 'application/vnd.api+json');
-my $payment = '{"data":{"type":"bookPayment","attributes":{"amount":100}}}';
-my $serial = 0;
-
-sub key { return 'key-' . ++$serial }
-sub bytes { my ($key, %o) = @_; return $t->bytes(POST => '/payments', %who, %type, body => $payment, %o, headers => ['Idempotency-Key' => $key, @{$o{headers} // []}]) }
-sub freeze { my ($key) = @_; return $t->bytes(POST => '/cards/1/freeze', %who, headers => ['Idempotency-Key' => $key]) }
-
-# The next call that is not a token call, with its key.
-sub call {
-	my $call = $up->call(@_) // return;
-	$call->body;
-	return $call;
-}
-
-sub unit_key { return $_[0]->body =~ /"idempotencyKey":"([^"]+)"/ ? $1 : '' }
-
-sub send_bytes {
-	my ($bytes) = @_;
-	my $client = $t->connect;
-	$client->send($bytes);
-	return $client;
-}
-
-# Asks again: is it answered from the record?
-sub again {
-	my ($bytes) = @_;
-	my $client = send_bytes($bytes);
-	my $r = $client->response(timeout => 5);
-	$client->close;
-	return $r;
-}
-
-sub replayed { return $_[0]->header('Idempotency-Replayed') // '' }
+writes_through($t, $up);
 
 # -- what is kept --------------------------------------------------------------------------
 
@@ -84,7 +50,7 @@ my %kept = (
 );
 for my $name (sort keys %kept) {
 	my $key = key();
-	for my $bytes (bytes($key), freeze($key)) {
+	for my $bytes (payment($key), freeze($key)) {
 		my $client = send_bytes($bytes);
 		call()->end($kept{$name});
 		my $first = $client->response;
@@ -100,22 +66,22 @@ for my $name (sort keys %kept) {
 
 # what the client takes decides about its coding, not what the first one took
 my $key = key();
-my $client = send_bytes(bytes($key));
+my $client = send_bytes(payment($key));
 call()->answer(200, 'abc ' x 5000);
 is($client->response->header('Content-Encoding'), undef, 'plain');
-my $r = again(bytes($key, headers => ['Accept-Encoding' => 'gzip']));
+my $r = again(payment($key, headers => ['Accept-Encoding' => 'gzip']));
 is($r->header('Content-Encoding') . replayed($r), 'gziptrue', 'and packed for another');
-$client = send_bytes(bytes($key = key(), headers => ['Accept-Encoding' => 'gzip']));
+$client = send_bytes(payment($key = key(), headers => ['Accept-Encoding' => 'gzip']));
 call()->answer(200, 'abc ' x 5000);
 is($client->response->header('Content-Encoding'), 'gzip', 'packed');
-ok(again(bytes($key))->body eq 'abc ' x 5000, 'and plain for another');
+ok(again(payment($key))->body eq 'abc ' x 5000, 'and plain for another');
 ok($up->quiet(0), 'nobody was asked');
 
 # HEAD of it, conditions and ranges do not change what is kept
-$client = send_bytes(bytes($key = key(), headers => ['If-None-Match' => '*', 'If-Match' => '"x"', Range => 'bytes=0-1', 'If-Modified-Since' => 'Thu, 01 Jan 2037 00:00:00 GMT']));
+$client = send_bytes(payment($key = key(), headers => ['If-None-Match' => '*', 'If-Match' => '"x"', Range => 'bytes=0-1', 'If-Modified-Since' => 'Thu, 01 Jan 2037 00:00:00 GMT']));
 call()->answer(200, '{"a":"bcdef"}', ETag => '"y"', 'Last-Modified' => 'Thu, 01 Jan 2026 00:00:00 GMT');
 is($client->response->status, 200, 'conditions are not looked at');
-is(again(bytes($key))->body, '{"a":"bcdef"}', 'nor kept');
+is(again(payment($key))->body, '{"a":"bcdef"}', 'nor kept');
 
 # -- what is not -----------------------------------------------------------------------------
 
@@ -131,7 +97,7 @@ my %lost = (
 	'1 MB' => whole(201, 'x' x 1048576),
 );
 for my $name (sort keys %lost) {
-	my $bytes = bytes($key = key());
+	my $bytes = payment($key = key());
 	$client = send_bytes($bytes);
 	my $call = call();
 	my $first = unit_key($call);
@@ -140,7 +106,7 @@ for my $name (sort keys %lost) {
 	$client->close;
 
 	# another request is told so, not sent
-	is(again(bytes($key, body => '{"data":{"type":"bookPayment","attributes":{"amount":101}}}'))->code, 'idempotency_key_reused', "$name: the key is taken");
+	is(again(payment($key, body => '{"data":{"type":"bookPayment","attributes":{"amount":101}}}'))->code, 'idempotency_key_reused', "$name: the key is taken");
 	$client = send_bytes($bytes);
 	$call = call();
 	is(unit_key($call), $first, "$name: tried again, with the same key");
@@ -167,7 +133,7 @@ for my $status (401, 408, 429, 500, 501, 502, 503, 504, 599) {
 
 # what is garbage is not repeated, and not kept
 for my $garbage ("garbage\r\n\r\n", "HTTP/1.1 201 Created\r\nX: " . 'x' x 40_000 . "\r\n\r\n", "HTTP/1.1 100 Continue\r\n\r\n" . whole(201, '{}')) {
-	my $bytes = bytes($key = key());
+	my $bytes = payment($key = key());
 	$client = send_bytes($bytes);
 	call()->end($garbage);
 	is($client->response->code, 'upstream_invalid', 'garbage');
@@ -180,14 +146,14 @@ for my $garbage ("garbage\r\n\r\n", "HTTP/1.1 201 Created\r\nX: " . 'x' x 40_000
 }
 
 # Unit answering twice: the first answer counts, and the connection is not used again
-$client = send_bytes(bytes($key = key()));
+$client = send_bytes(payment($key = key()));
 my $call = call();
 my $connection = $call->connection;
 $call->send(whole(201, '{"n":1}') . whole(201, '{"n":2}'));
 is($client->response->body, '{"n":1}', 'two answers: the first');
 $call->done;
-is(again(bytes($key))->body, '{"n":1}', 'is kept');
-$client->send(bytes(key()));
+is(again(payment($key))->body, '{"n":1}', 'is kept');
+$client->send(payment(key()));
 $call = call();
 isnt($call->connection, $connection, 'and the connection is done with');
 $call->answer(201, '{"n":3}');
@@ -203,19 +169,19 @@ for my $o (
 	my ($how, $leave) = @$o;
 	for my $answer ('{"n":1}', $big) {
 		my $size = length $answer;
-		$client = send_bytes(bytes($key = key()));
+		$client = send_bytes(payment($key = key()));
 		$call = call();
 		$leave->($client);
 		ok($up->quiet(0.05), "a client that $how: the write goes on");
-		is(again(bytes($key))->code, 'idempotency_key_in_use', "$how: and is still under way");
+		is(again(payment($key))->code, 'idempotency_key_in_use', "$how: and is still under way");
 		$call->answer(201, $answer);
-		ok(wait_until(5, sub { $r = again(bytes($key)); $r->code ne 'idempotency_key_in_use' }), "$how: it ends");
+		ok(wait_until(5, sub { $r = again(payment($key)); $r->code ne 'idempotency_key_in_use' }), "$how: it ends");
 		ok(replayed($r) && $r->body eq $answer, "$how: an answer of $size bytes is kept") or diag $r->head;
 		$client->close;
 	}
 
 	# in the middle of the answer, in pieces
-	$client = send_bytes(bytes($key = key()));
+	$client = send_bytes(payment($key = key()));
 	$call = call();
 	$call->send("HTTP/1.1 201 X\r\nContent-Length: " . KB64 . "\r\n\r\n" . substr $big, 0, 20_000);
 	$client->readable;
@@ -226,13 +192,13 @@ for my $o (
 	}
 	$call->send(substr $big, 60_000);
 	$call->done;
-	ok(wait_until(5, sub { $r = again(bytes($key)); $r->code ne 'idempotency_key_in_use' }), "$how in the middle: it ends");
+	ok(wait_until(5, sub { $r = again(payment($key)); $r->code ne 'idempotency_key_in_use' }), "$how in the middle: it ends");
 	ok(replayed($r) && $r->body eq $big, "$how in the middle: all of it is kept") or $up->call->answer(500);
 	$client->close;
 }
 
 # a read is given up
-$client = send_bytes($t->bytes(GET => '/accounts', %who));
+$client = send_bytes($t->bytes(GET => '/accounts', who()));
 $call = call();
 $client->close;
 ok($call->closed, 'a read whose client has left is given up');
@@ -242,23 +208,24 @@ $call->close;
 for my $how ('stream', 'connection') {
 	for my $answer ('{"n":1}', $big) {
 		my $h2 = $t->h2_connect;
-		my $id = $h2->open($t->h2_headers(POST => '/payments', %who, %type, body => $payment, headers => ['Idempotency-Key' => $key = key()]));
-		$h2->data($id, $payment, end => 1);
+		my %body = (type => 'application/vnd.api+json', body => UnitGateway::Writes::PAYMENT);
+		my $id = $h2->open($t->h2_headers(POST => '/payments', who(), %body, headers => ['Idempotency-Key' => $key = key()]));
+		$h2->data($id, $body{body}, end => 1);
 		$call = call();
 		$how eq 'stream' ? $h2->reset($id) : $h2->close;
 		ok($up->quiet(0.05), "HTTP/2, $how: the write goes on");
 		$call->answer(201, $answer);
-		ok(wait_until(5, sub { $r = again(bytes($key)); $r->code ne 'idempotency_key_in_use' }), "HTTP/2, $how: it ends");
+		ok(wait_until(5, sub { $r = again(payment($key)); $r->code ne 'idempotency_key_in_use' }), "HTTP/2, $how: it ends");
 		ok(replayed($r) && $r->body eq $answer, "HTTP/2, $how: its answer is kept") or diag($r->head), $up->call->answer(500);
 		$h2->close;
 	}
 }
 
 # before anything was sent it leaves nothing
-my $sent = bytes($key = key());
+my $sent = payment($key = key());
 $client = send_bytes(substr $sent, 0, -5);
 $client->close;
-$client = send_bytes(bytes($key, body => '{"data":{"type":"bookPayment","attributes":{"amount":5}}}'));
+$client = send_bytes(payment($key, body => '{"data":{"type":"bookPayment","attributes":{"amount":5}}}'));
 call()->answer(201, '{}');
 is($client->response->status, 201, 'a client that left in the middle of its request leaves the key free');
 $client->close;

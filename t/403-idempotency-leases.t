@@ -14,50 +14,17 @@ use warnings;
 use Test::More;
 use Time::HiRes ();
 use UnitGateway;
+use UnitGateway::Config qw(back_end server);
 use UnitGateway::Process qw(wait_until);
 use UnitGateway::Upstream;
+use UnitGateway::Writes qw(writes_through who key payment freeze call unit_key send_bytes again replayed);
 
 my $up = UnitGateway::Upstream->new;
-my %org = (token => 'org', customer => undef, two_factor => undef, role => undef, session => undef);
-my %partners = (back => {issuer => 'https://back.example.test/', %org});
+my %partners = (back => back_end());
 my $t = UnitGateway->new(upstream => $up->address, sandbox => 0, workers => 2, partners => \%partners)->start;
-
-my %who = (token => $t->jwt(sub => 'service', claims => {iss => 'https://back.example.test/'}));
-my %type = (type => 'application/vnd.api+json');
-my $payment = '{"data":{"type":"bookPayment","attributes":{"amount":100}}}';
-my $serial = 0;
+writes_through($t, $up);
 
 sub now { return Time::HiRes::clock_gettime(Time::HiRes::CLOCK_MONOTONIC()) }
-sub key { return 'key-' . ++$serial }
-sub bytes { my ($key, %o) = @_; return $t->bytes(POST => '/payments', %who, %type, body => $payment, %o, headers => ['Idempotency-Key' => $key, @{$o{headers} // []}]) }
-sub freeze { my ($key) = @_; return $t->bytes(POST => '/cards/1/freeze', %who, headers => ['Idempotency-Key' => $key]) }
-
-# The next call that is not a token call, with its key.
-sub call {
-	my $call = $up->call(@_) // return;
-	$call->body;
-	return $call;
-}
-
-sub unit_key { return $_[0]->body =~ /"idempotencyKey":"([^"]+)"/ ? $1 : '' }
-
-sub send_bytes {
-	my ($bytes) = @_;
-	my $client = $t->connect;
-	$client->send($bytes);
-	return $client;
-}
-
-# Asks again: is it answered from the record?
-sub again {
-	my ($bytes) = @_;
-	my $client = send_bytes($bytes);
-	my $r = $client->response(timeout => 5);
-	$client->close;
-	return $r;
-}
-
-sub replayed { return $_[0]->header('Idempotency-Replayed') // '' }
 
 # one that has 60 seconds
 my $ach = '{"data":{"type":"achPayment","relationships":{"counterparty":{"data":{"type":"counterparty","id":"1"}}},"attributes":{"amount":1}}}';
@@ -67,7 +34,7 @@ my ($client, $call, $key, $r);
 # -- leases -----------------------------------------------------------------------------------------
 
 # renewed as long as it takes
-$client = send_bytes(bytes($key = key(), body => $ach));
+$client = send_bytes(payment($key = key(), body => $ach));
 my $slow = call();
 my $slow_key = $key;
 my $slow_client = $client;
@@ -79,14 +46,14 @@ my $late_client = send_bytes(freeze($late_key));
 my $late = call();
 
 while (now() - $since < 4.5) {
-	is(again(bytes($slow_key, body => $ach))->code, 'idempotency_key_in_use', 'a lease is kept') if now() - $since > 4.2;
+	is(again(payment($slow_key, body => $ach))->code, 'idempotency_key_in_use', 'a lease is kept') if now() - $since > 4.2;
 	select undef, undef, undef, 0.1;
 }
 is($late_client->response(timeout => 15)->status, 504, 'an answer that is late');
 ok($late->closed, 'finds nobody');
 $late->close;
 $late_client->close;
-is($t->post('/cards/2/freeze', %who, headers => ['Idempotency-Key' => $late_key])->code, 'idempotency_key_reused', 'what was tried is remembered');
+is($t->post('/cards/2/freeze', who(), headers => ['Idempotency-Key' => $late_key])->code, 'idempotency_key_reused', 'what was tried is remembered');
 $slow->answer(201, '{}');
 is($slow_client->response->status, 201, 'as long as its holder lives');
 $slow_client->close;
@@ -94,35 +61,35 @@ $slow_client->close;
 # a worker that is killed while it waits: others wait for its lease, then the
 # write is tried again with the same key, and nothing else is done with it
 my $dead = key();
-my $dead_client = send_bytes(bytes($dead));
+my $dead_client = send_bytes(payment($dead));
 my $dead_call = call();
 my $dead_first = unit_key($dead_call);
 $t->kill_worker($_) for $t->workers;
 $since = now();
 ok($dead_call->closed, 'a worker was killed');
 $dead_call->close;
-is(again(bytes($dead))->code, 'idempotency_key_in_use', 'its lease counts for a while');
-is(again(bytes($dead, body => '{"data":{"type":"bookPayment","attributes":{"amount":9}}}'))->code, 'idempotency_key_reused', 'for this request alone');
+is(again(payment($dead))->code, 'idempotency_key_in_use', 'its lease counts for a while');
+is(again(payment($dead, body => '{"data":{"type":"bookPayment","attributes":{"amount":9}}}'))->code, 'idempotency_key_reused', 'for this request alone');
 ok(wait_until(10, sub { now() - $since > 4.5 }), 'time goes by');
-is(again(bytes($dead, body => '{"data":{"type":"bookPayment","attributes":{"amount":9}}}'))->code, 'idempotency_key_reused', 'and still, when it has run out');
-$client = send_bytes(bytes($dead));
+is(again(payment($dead, body => '{"data":{"type":"bookPayment","attributes":{"amount":9}}}'))->code, 'idempotency_key_reused', 'and still, when it has run out');
+$client = send_bytes(payment($dead));
 $call = call();
 is(unit_key($call), $dead_first, 'then it is tried again with the same key');
 $call->answer(201, '{"n":"again"}');
 is($client->response->body, '{"n":"again"}', 'and answered');
 $client->close;
-is(replayed(again(bytes($dead))), 'true', 'and kept');
+is(replayed(again(payment($dead))), 'true', 'and kept');
 
 # -- an answer that is not kept -----------------------------------------------------------------------
 
 # the lease is back when the client sees the first byte, not when the request's memory is freed
 for my $status (403, 409) {
-	$client = send_bytes(bytes($key = key()));
+	$client = send_bytes(payment($key = key()));
 	$call = call();
 	my $first = unit_key($call);
 	$call->send("HTTP/1.1 $status Status\r\nContent-Type: application/vnd.api+json\r\nContent-Length: 200000\r\n\r\n" . ' ' x 150_000);
 	is($client->response(head => 1)->status, $status, "the head of a $status");
-	my $second = send_bytes(bytes($key));
+	my $second = send_bytes(payment($key));
 	my $next = call(timeout => 5);
 	ok($next, 'who comes again now is not told that the key is in use') or diag $second->response->code;
 	if ($next) {
@@ -136,13 +103,13 @@ for my $status (403, 409) {
 
 # -- reload while it is under way ------------------------------------------------------------------
 
-$client = send_bytes(bytes($key = key()));
+$client = send_bytes(payment($key = key()));
 $call = call();
 ok($t->reload(wait => 0), 'a reload');
-is(again(bytes($key))->code, 'idempotency_key_in_use', 'new workers know of it');
+is(again(payment($key))->code, 'idempotency_key_in_use', 'new workers know of it');
 $call->answer(201, '{"n":"old"}');
 is($client->response->body, '{"n":"old"}', 'old ones end it');
-is(again(bytes($key))->body, '{"n":"old"}', 'and what they kept is there');
+is(again(payment($key))->body, '{"n":"old"}', 'and what they kept is there');
 $client->close;
 
 $t->stop;
@@ -152,35 +119,20 @@ $t->stop;
 $up->close;
 $up = UnitGateway::Upstream->new;
 my $small = UnitGateway->new(upstream => $up->address, sandbox => 0, zone => '128k', partners => \%partners, connections => 4096,
-	servers => <<'EOT')->start;
-    server {
-        listen 127.0.0.1:%%PORT_PASS%%;
-        include "%%ROOT%%/conf/unit_errors.conf";
-        location / {
-            unit_gateway on;
-            unit_idempotency_full pass;
-            proxy_pass http://unit_api;
-            proxy_set_header Host %%UPSTREAM%%;
-            include "%%ROOT%%/conf/unit_proxy.conf";
-        }
-        location /_unit/api/ {
-            proxy_pass http://unit_api/;
-            include "%%ROOT%%/conf/unit_broker.conf";
-        }
-    }
-EOT
+	servers => server(PASS => 'unit_idempotency_full pass;'))->start;
 $t = $small;
+writes_through($t, $up);
 
 # answers, more than it holds: the last are there, the first are forgotten
 my @clients;
 $client = $t->connect;
 for my $n (1 .. 300) {
-	$client->send(bytes("small-$n"));
+	$client->send(payment("small-$n"));
 	call()->answer(201, qq({"n":$n}));
 	$client->response;
 }
-is(replayed(again(bytes('small-300'))), 'true', 'the last one is kept');
-$client->send(bytes('small-1'));
+is(replayed(again(payment('small-300'))), 'true', 'the last one is kept');
+$client->send(payment('small-1'));
 $call = $up->call(timeout => 5);
 ok($call, 'the first was forgotten, and is tried again') and $call->answer(201, '{}');
 $client->response;
@@ -189,7 +141,7 @@ $client->close;
 # leases until it is full: refused, not done without one
 my (@open, $full);
 for my $n (1 .. 1000) {
-	my $client = send_bytes(bytes("held-$n"));
+	my $client = send_bytes(payment("held-$n"));
 	push @clients, $client;
 	my $call = $up->call(timeout => 0.3 * UnitGateway::Process::SLOW);
 	if (!$call) {
@@ -203,13 +155,13 @@ $r = $full->response;
 is($r->status . ' ' . $r->code, '503 broker_unavailable', 'one more is refused');
 ok($r->header('Retry-After'), 'for a while');
 ok($up->quiet(0), 'and not sent');
-is(again(bytes('held-1'))->code, 'idempotency_key_in_use', 'the first is not forgotten');
-is(again(bytes('held-' . @open))->code, 'idempotency_key_in_use', 'nor the last');
-is(again(bytes('held-1', body => '{"data":{"type":"bookPayment","attributes":{}}}'))->code, 'idempotency_key_reused', 'nor what they are');
+is(again(payment('held-1'))->code, 'idempotency_key_in_use', 'the first is not forgotten');
+is(again(payment('held-' . @open))->code, 'idempotency_key_in_use', 'nor the last');
+is(again(payment('held-1', body => '{"data":{"type":"bookPayment","attributes":{}}}'))->code, 'idempotency_key_reused', 'nor what they are');
 
 # unless the operator prefers that
 $client = $t->connect(port => 'PASS');
-$client->send(bytes('passed'));
+$client->send(payment('passed'));
 $call = $up->call;
 like($call->body, qr/"idempotencyKey":"[A-Za-z0-9_-]{43}"/, 'unit_idempotency_full pass: sent, with its key');
 $call->answer(201, '{}');
@@ -223,8 +175,8 @@ for my $i (0 .. $#open) {
 	$clients[$i]->response->status == 201 or fail("held $i is answered"), last;
 }
 $_->close for @clients;
-is(again(bytes("held-$n"))->body, qq({"held":$n}), 'their answers are kept');
-my $new = send_bytes(bytes('room'));
+is(again(payment("held-$n"))->body, qq({"held":$n}), 'their answers are kept');
+my $new = send_bytes(payment('room'));
 call()->answer(201, '{}');
 is($new->response->status, 201, 'and there is room again');
 $new->close;

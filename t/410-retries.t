@@ -17,16 +17,16 @@ no warnings 'qw';
 use Test::More;
 use Time::HiRes ();
 use UnitGateway;
+use UnitGateway::Config qw(back_end);
 use UnitGateway::Operations;
 use UnitGateway::Port;
 use UnitGateway::Process qw(wait_until);
 use UnitGateway::Upstream;
 
 my $up = UnitGateway::Upstream->new;
-my %org = (token => 'org', customer => undef, two_factor => undef, role => undef, session => undef);
 my $t = UnitGateway->new(
 	upstream => $up->address, sandbox => 0, http2 => 1, location => UnitGateway::Operations::allow(),
-	partners => {back => {issuer => 'https://back.example.test/', %org}},
+	partners => {back => back_end()},
 )->start;
 
 my %who = (token => $t->jwt(sub => 'service', claims => {iss => 'https://back.example.test/'}));

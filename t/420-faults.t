@@ -21,6 +21,7 @@ use Test::More;
 use Time::HiRes ();
 use UnitGateway;
 use UnitGateway::Client;
+use UnitGateway::Config qw(back_end);
 use UnitGateway::Process qw(wait_until);
 
 use constant {
@@ -35,9 +36,7 @@ diag 'UNIT_FAULTS_SEED=' . SEED;
 
 my $t = UnitGateway->new(
 	workers => WORKERS, zone => '1m',
-	partners => {back => {
-		issuer => 'https://back.example.test/', token => 'org', customer => undef, two_factor => undef, role => undef, session => undef,
-	}},
+	partners => {back => back_end()},
 )->start;
 my $sandbox = $t->sandbox;
 my $json = JSON::PP->new->utf8->canonical;

@@ -13,31 +13,14 @@ use warnings;
 
 use Test::More;
 use UnitGateway;
+use UnitGateway::Config qw(back_end server);
 use UnitGateway::Process qw(wait_until);
 use UnitGateway::TwoFactor;
 
-my %org = (token => 'org', customer => undef, two_factor => undef, role => undef, session => undef);
 my $t = UnitGateway->new(
-	partners => {app => {}, back => {issuer => 'https://back.example.test/', %org}},
+	partners => {app => {}, back => back_end()},
 	limits => 'unit_limits on; unit_budget 100000r/m burst=10000; unit_limit customer rate=100000r/m burst=10000; unit_limit address rate=100000r/m;',
-	servers => <<'EOT',
-    server {
-        listen 127.0.0.1:%%PORT_STRICT%%;
-        include "%%ROOT%%/conf/unit_errors.conf";
-        location / {
-            unit_gateway on;
-            unit_idempotency require;
-            unit_require_2fa list-events;
-            proxy_pass http://unit_api;
-            proxy_set_header Host %%UPSTREAM%%;
-            include "%%ROOT%%/conf/unit_proxy.conf";
-        }
-        location /_unit/api/ {
-            proxy_pass http://unit_api/;
-            include "%%ROOT%%/conf/unit_broker.conf";
-        }
-    }
-EOT
+	servers => server(STRICT => 'unit_idempotency require; unit_require_2fa list-events;'),
 )->start;
 my $sandbox = $t->sandbox;
 

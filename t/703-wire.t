@@ -14,11 +14,11 @@ use warnings;
 
 use Test::More;
 use UnitGateway;
+use UnitGateway::Config qw(back_end);
 use UnitGateway::Upstream;
 
 my $up = UnitGateway::Upstream->new;
-my %org = (token => 'org', customer => undef, two_factor => undef, role => undef, session => undef);
-my $t = UnitGateway->new(upstream => $up->address, sandbox => 0, http2 => 1, partners => {back => {issuer => 'https://back.example.test/', %org}})->start;
+my $t = UnitGateway->new(upstream => $up->address, sandbox => 0, http2 => 1, partners => {back => back_end()})->start;
 
 my @back = (token => $t->jwt(sub => 'service', claims => {iss => 'https://back.example.test/'}));
 my %type = (type => 'application/vnd.api+json');

@@ -17,13 +17,13 @@ use Test::More;
 use Time::HiRes ();
 use UnitGateway;
 use UnitGateway::Client;
+use UnitGateway::Config qw(back_end);
 use UnitGateway::Process qw(wait_until);
 use UnitGateway::Upstream;
 
 # between the gateway and the sandbox: the test, which holds what it likes
 my $up = UnitGateway::Upstream->new(timeout => 15);
-my %org = (token => 'org', customer => undef, two_factor => undef, role => undef, session => undef);
-my $t = UnitGateway->new(upstream => $up->address, workers => 1, partners => {back => {issuer => 'https://back.example.test/', %org}});
+my $t = UnitGateway->new(upstream => $up->address, workers => 1, partners => {back => back_end()});
 $t->start_sandbox;
 $t->start_nginx;
 my $sandbox = $t->sandbox;

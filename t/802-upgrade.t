@@ -16,11 +16,11 @@ use JSON::PP ();
 use POSIX ();
 use Test::More;
 use UnitGateway;
+use UnitGateway::Config qw(back_end);
 use UnitGateway::Process qw(wait_until children);
 
-my %org = (token => 'org', customer => undef, two_factor => undef, role => undef, session => undef);
 # the new binary gets no environment but this
-my $t = UnitGateway->new(main => 'env ASAN_OPTIONS; env UBSAN_OPTIONS;', workers => 2, partners => {back => {issuer => 'https://back.example.test/', %org}});
+my $t = UnitGateway->new(main => 'env ASAN_OPTIONS; env UBSAN_OPTIONS;', workers => 2, partners => {back => back_end()});
 my $sandbox = do { $t->start_sandbox; $t->sandbox };
 my $owner = $$;
 my %masters;

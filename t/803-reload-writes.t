@@ -13,12 +13,12 @@ use JSON::PP ();
 use POSIX ();
 use Test::More;
 use UnitGateway;
+use UnitGateway::Config qw(back_end);
 use UnitGateway::Process qw(wait_until);
 
 use constant { CLIENTS => 2, AT_ONCE => 6, RELOADS => 4 };
 
-my %org = (token => 'org', customer => undef, two_factor => undef, role => undef, session => undef);
-my $t = UnitGateway->new(workers => 2, partners => {back => {issuer => 'https://back.example.test/', %org}})->start;
+my $t = UnitGateway->new(workers => 2, partners => {back => back_end()})->start;
 my $sandbox = $t->sandbox;
 my $token = $t->jwt(sub => 'service', claims => {iss => 'https://back.example.test/'});
 

@@ -15,15 +15,15 @@ use Socket ();
 use Test::More;
 use Time::HiRes ();
 use UnitGateway;
+use UnitGateway::Config qw(back_end);
 use UnitGateway::Process qw(wait_until);
 use UnitGateway::Upstream;
 
 use constant { SLOW => 40, BIG => 8 << 20 };
 
 my $up = UnitGateway::Upstream->new;
-my %org = (token => 'org', customer => undef, two_factor => undef, role => undef, session => undef);
 my $t = UnitGateway->new(
-	http2 => 1, partners => {back => {issuer => 'https://back.example.test/', %org}}, connections => 2048,
+	http2 => 1, partners => {back => back_end()}, connections => 2048,
 	http => 'client_header_timeout 1s; client_body_timeout 1s; send_timeout 1s; keepalive_timeout 60s; lingering_timeout 1s; reset_timedout_connection on;',
 	servers => <<"EOT",
     upstream large { server @{[$up->address]}; keepalive 4; }

@@ -13,12 +13,12 @@ use IO::Socket::INET ();
 use POSIX ();
 use Test::More;
 use UnitGateway;
+use UnitGateway::Config qw(back_end);
 use UnitGateway::Process qw(wait_until);
 use UnitGateway::Upstream;
 
 plan skip_all => 'no openssl here' if !`openssl version 2>/dev/null`;
 
-my %org = (token => 'org', customer => undef, two_factor => undef, role => undef, session => undef);
 my $silent = UnitGateway::Upstream->new;
 
 # a name server that answers SERVFAIL to one name and nothing to others
@@ -87,7 +87,7 @@ EOT
 
 my $servers = join '', map({ tls($_) } qw(GOOD SELF NAME EXPIRED FUTURE AUTHORITY OLD)), map({ gateway($_) } @cases),
 	unresolved(FAIL => 'fail.test'), unresolved(MUTE => 'mute.test');
-my $t = UnitGateway->new(http => "log_format seen '\$server_port \$request_method \$uri';", servers => '', partners => {back => {issuer => 'https://back.example.test/', %org}});
+my $t = UnitGateway->new(http => "log_format seen '\$server_port \$request_method \$uri';", servers => '', partners => {back => back_end()});
 my $dir = $t->dir;
 
 my %unit = (PLAIN => '127.0.0.1:' . $t->port, SILENT => $silent->address, GONE => '127.0.0.1:' . $t->port('NOBODY'));

@@ -8,7 +8,7 @@ use warnings;
 
 use Exporter 'import';
 
-our @EXPORT_OK = qw(configuration expand);
+our @EXPORT_OK = qw(configuration expand server back_end);
 
 my @partner = (
 	issuer => 'https://idp.example.test/',
@@ -45,6 +45,33 @@ sub expand {
 
 	$text =~ s/%%([A-Z0-9_]+)%%/$values->{$1} \/\/ die "no value for %%$1%%\n"/ge;
 	return $text;
+}
+
+# Another server for "servers", on port NAME: the gateway with those directives
+# in its location.
+sub server {
+	my ($name, $directives) = @_;
+
+	my $gateway = _gateway(location => $directives);
+	my $broker = _broker(broker => '');
+	return <<"EOT";
+    server {
+        listen 127.0.0.1:%%PORT_$name%%;
+        include "%%ROOT%%/conf/unit_errors.conf";
+$gateway
+$broker
+    }
+EOT
+}
+
+# Changes that make a partner one with a back end of its own: it acts with the
+# organisation's token. More changes can follow.
+sub back_end {
+	my (%change) = @_;
+	return {
+		issuer => 'https://back.example.test/', token => 'org', customer => undef, two_factor => undef, role => undef, session => undef,
+		%change,
+	};
 }
 
 sub _main {
