@@ -83,18 +83,9 @@ cmp_ok($limits[0][1], '<=', $limits[1][1], 'which has fewest left');
 is($t->get('/accounts', token => 'x')->header('RateLimit'), undef, 'nothing of it for strangers');
 
 # a client that waits as long as it is told gets through; a second less is too early
-sub exhaust {
-	my (%o) = @_;
-	for (1 .. 2000) {
-		my $r = $t->get('/accounts', %o);
-		return $r if $r->status != 200;
-	}
-	die 'no limit';
-}
-
 $t->configure(limits => 'unit_limit customer rate=6r/m burst=3;');
 ok($t->reload, 'a limit per customer of one in ten seconds');
-$r = exhaust(%{$who[3]});
+$r = $t->exhaust(%{$who[3]});
 is(refused($r), '429 rate_limited', 'refused');
 is($r->header('RateLimit-Policy'), '"customer";q=6;w=60', 'by which policy');
 is((limits($r))[0][1], 0, 'nothing left');
@@ -121,7 +112,7 @@ like($t->error_log, qr/unit refused: rate_limited, reason: limit_customer, opera
 $t->configure(limits => 'unit_budget 20r/m burst=4 reserve=10%; unit_limit customer rate=20r/m burst=20;');
 ok($t->reload, 'a budget of twenty');
 $clock->advance(70);
-$r = exhaust(%{$who[5]});
+$r = $t->exhaust(%{$who[5]});
 is($r->header('RateLimit-Policy'), '"budget";q=20;w=60', 'now it is the budget');
 $wait = $r->header('Retry-After');
 $clock->advance($wait);

@@ -390,6 +390,16 @@ sub patch { my $self = shift; return $self->request(PATCH => @_) }
 sub put { my $self = shift; return $self->request(PUT => @_) }
 sub delete { my $self = shift; return $self->request(DELETE => @_) }
 
+# Lists until one is refused, which is returned.
+sub exhaust {
+	my ($self, %o) = @_;
+	for (1 .. 2000) {
+		my $r = $self->get('/accounts', %o);
+		return $r if $r->status != 200;
+	}
+	die 'no limit';
+}
+
 # Requests as from bytes(), all at the same time; see UnitGateway::Many.
 sub many {
 	my ($self, $requests, %o) = @_;

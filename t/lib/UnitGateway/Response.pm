@@ -5,6 +5,8 @@ package UnitGateway::Response;
 use strict;
 use warnings;
 
+use parent 'UnitGateway::Headers';
+
 use JSON::PP ();
 
 # parse(BYTES, head => it answers a HEAD, eof => no more bytes will come)
@@ -105,20 +107,6 @@ sub cut { $_[0]{cut} ? 1 : 0 }
 
 # The 1xx responses that came before.
 sub interim { @{$_[0]{interim} // []} }
-
-# All values of a header.
-sub headers {
-	my ($self, $name) = @_;
-	return map { $_->[1] } grep { lc $_->[0] eq lc $name } @{$self->{headers}};
-}
-
-# The value of a header, undef without it; twice is an error.
-sub header {
-	my ($self, $name) = @_;
-	my @values = $self->headers($name);
-	die "more than one $name header\n" if @values > 1;
-	return $values[0];
-}
 
 # The names of all headers, in lower case, sorted.
 sub header_names {

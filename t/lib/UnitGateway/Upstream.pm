@@ -104,6 +104,8 @@ sub _now { Time::HiRes::clock_gettime(Time::HiRes::CLOCK_MONOTONIC()) }
 
 package UnitGateway::Upstream::Call;
 
+use parent 'UnitGateway::Headers';
+
 sub new {
 	my ($class, $c) = @_;
 
@@ -123,19 +125,6 @@ sub target { $_[0]{target} }
 
 # The number of its connection, from 1.
 sub connection { $_[0]{c}{number} }
-
-# All values of a header.
-sub headers {
-	my ($self, $name) = @_;
-	return map { $_->[1] } grep { lc $_->[0] eq lc $name } @{$self->{headers}};
-}
-
-sub header {
-	my ($self, $name) = @_;
-	my @values = $self->headers($name);
-	die "more than one $name header\n" if @values > 1;
-	return $values[0];
-}
 
 # The names of all headers, in lower case, sorted; repeated ones too.
 sub header_names { return sort map { lc $_->[0] } @{$_[0]{headers}} }
