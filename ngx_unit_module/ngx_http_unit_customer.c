@@ -29,6 +29,8 @@ static ngx_int_t ngx_http_unit_customer_list(ngx_http_unit_flight_t *flight,
     json_t *root);
 static ngx_uint_t ngx_http_unit_customer_has_subject(json_t *attributes,
     ngx_str_t *subject);
+static ngx_uint_t ngx_http_unit_customer_is_subject(json_t *place,
+    ngx_str_t *subject);
 static ngx_uint_t ngx_http_unit_customer_is_id(const char *p, size_t len);
 static ngx_uint_t ngx_http_unit_customer_member(ngx_str_t *list,
     ngx_str_t *id);
@@ -343,7 +345,7 @@ static ngx_uint_t
 ngx_http_unit_customer_has_subject(json_t *attributes, ngx_str_t *subject)
 {
     size_t       i;
-    json_t      *places[2], *value, *users, *user;
+    json_t      *users, *user;
     const char  *status;
 
     status = json_string_value(json_object_get(attributes, "status"));
@@ -352,40 +354,39 @@ ngx_http_unit_customer_has_subject(json_t *attributes, ngx_str_t *subject)
         return 0;
     }
 
-    places[0] = attributes;
-    places[1] = json_object_get(attributes, "contact");
-
-    for (i = 0; i < 2; i++) {
-
-        value = json_object_get(places[i], "jwtSubject");
-
-        if (json_is_string(value)
-            && json_string_length(value) == subject->len
-            && ngx_memcmp(json_string_value(value), subject->data,
-                          subject->len)
-               == 0)
-        {
-            return 1;
-        }
+    if (ngx_http_unit_customer_is_subject(attributes, subject)
+        || ngx_http_unit_customer_is_subject(
+                                     json_object_get(attributes, "contact"),
+                                     subject))
+    {
+        return 1;
     }
 
     users = json_object_get(attributes, "authorizedUsers");
 
     json_array_foreach(users, i, user) {
 
-        value = json_object_get(user, "jwtSubject");
-
-        if (json_is_string(value)
-            && json_string_length(value) == subject->len
-            && ngx_memcmp(json_string_value(value), subject->data,
-                          subject->len)
-               == 0)
-        {
+        if (ngx_http_unit_customer_is_subject(user, subject)) {
             return 1;
         }
     }
 
     return 0;
+}
+
+
+static ngx_uint_t
+ngx_http_unit_customer_is_subject(json_t *place, ngx_str_t *subject)
+{
+    json_t  *value;
+
+    value = json_object_get(place, "jwtSubject");
+
+    return json_is_string(value)
+           && json_string_length(value) == subject->len
+           && ngx_memcmp(json_string_value(value), subject->data,
+                         subject->len)
+              == 0;
 }
 
 
