@@ -115,22 +115,12 @@ sub make_counterparty {
 	return put('counterparty', $resource, owner => [$customer]);
 }
 
-sub make_payment {
-	my ($type, $id, $account, $attributes, $relationships) = @_;
+sub make_payment { return _of_account('payment', @_) }
 
-	my $resource = {
-		type => $type, id => $id,
-		attributes => {createdAt => iso(), tags => {}, %$attributes},
-		relationships => {
-			account => ref_to('account', $account->{id}),
-			@{$account->{owner}} ? (customer => ref_to('customer', $account->{owner}[0])) : (), %$relationships,
-		},
-	};
-	return put('payment', $resource, owner => $account->{owner}, account => $account->{id});
-}
+sub make_transaction { return _of_account('transaction', @_) }
 
-sub make_transaction {
-	my ($type, $id, $account, $attributes, $relationships) = @_;
+sub _of_account {
+	my ($family, $type, $id, $account, $attributes, $relationships) = @_;
 
 	my $resource = {
 		type => $type, id => $id,
@@ -140,7 +130,7 @@ sub make_transaction {
 			@{$account->{owner}} ? (customer => ref_to('customer', $account->{owner}[0])) : (), %{$relationships // {}},
 		},
 	};
-	return put('transaction', $resource, owner => $account->{owner}, account => $account->{id});
+	return put($family, $resource, owner => $account->{owner}, account => $account->{id});
 }
 
 # Moves the balance and writes the transaction. Direction is the account's:
