@@ -117,13 +117,13 @@ sub stop {
 	return;
 }
 
-# nginx(NAME, CPU, PORT, TEXT of the configuration)
+# nginx(NAME, CPU, PORT, TEXT of the configuration, COMMAND... before its own)
 sub nginx {
-	my ($name, $cpu, $port, $conf) = @_;
+	my ($name, $cpu, $port, $conf, @before) = @_;
 
 	run('mkdir', '-p', "$dir/$name/logs", "$dir/$name/tmp");
 	spew("$dir/$name/nginx.conf", $conf);
-	my $server = start($name, $cpu, $port, '/usr/sbin/nginx', '-p', "$dir/$name/", '-c', "$dir/$name/nginx.conf",
+	my $server = start($name, $cpu, $port, @before, '/usr/sbin/nginx', '-p', "$dir/$name/", '-c', "$dir/$name/nginx.conf",
 		'-g', 'daemon off;');
 	my $end = time + 10;
 	until (@{$server->{workers} = [workers($server->{pid})]}) {

@@ -5,7 +5,12 @@ BUILD ?= build
 WARN   = -Wall -Wextra -Wno-unused-parameter -Wformat=2 -Wshadow -Wvla \
          -Wmissing-prototypes -Werror
 
-all: $(BUILD)/bench/load $(BUILD)/bench/mint
+all: $(BUILD)/bench/load $(BUILD)/bench/mint $(BUILD)/bench/spin.so
+
+$(BUILD)/bench/spin.so: bench/spin.c bench/bench.mk
+	@mkdir -p $(@D)
+	$(CC) -O2 -g $(WARN) -shared -fPIC -o $@.new $(filter %.c,$^)
+	mv $@.new $@
 
 $(BUILD)/bench/%: bench/%.c bench/options.c bench/options.h bench/bench.mk
 	@mkdir -p $(@D)
