@@ -410,8 +410,10 @@ ngx_http_unit_crypto_mac_init(const ngx_str_t *key)
 
         mac = &ngx_http_unit_crypto_macs[i];
 
+        /* both are ours: there is nobody whom the time would tell anything */
+
         if (key->len && key->len == mac->len
-            && CRYPTO_memcmp(key->data, mac->key, key->len) == 0)
+            && ngx_memcmp(key->data, mac->key, key->len) == 0)
         {
             ngx_http_unit_crypto_mac = mac;
 

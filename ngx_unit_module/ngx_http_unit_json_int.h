@@ -97,7 +97,9 @@ ngx_http_unit_json_fail(ngx_http_unit_json_lex_t *lex, u_char *where,
 static ngx_inline u_char *
 ngx_http_unit_json_space(u_char *p, u_char *last)
 {
-    while (p < last
+    /* nearly always there is none */
+
+    while (p < last && *p <= ' '
            && (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t'))
     {
         p++;

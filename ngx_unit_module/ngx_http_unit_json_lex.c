@@ -91,21 +91,26 @@ ngx_http_unit_json_lex_plain(u_char *p, u_char *last)
     /*
      * Eight at a time: the high bit is set for a byte below 0x20, for a quote,
      * a backslash, and by one or the other for all above 0x7f.  A borrow may
-     * set more of them, but only beside one that is right.
+     * set more of them, but only after one that is right.
      */
 
     while (last - p >= 8) {
 
         ngx_memcpy(&w, p, sizeof(w));
 
-        special = (w - NGX_HTTP_UNIT_JSON_BYTES(0x20))
-                  | ((w ^ NGX_HTTP_UNIT_JSON_BYTES('"'))
-                     - NGX_HTTP_UNIT_JSON_BYTES(1))
-                  | ((w ^ NGX_HTTP_UNIT_JSON_BYTES('\\'))
-                     - NGX_HTTP_UNIT_JSON_BYTES(1));
+        special = ((w - NGX_HTTP_UNIT_JSON_BYTES(0x20))
+                   | ((w ^ NGX_HTTP_UNIT_JSON_BYTES('"'))
+                      - NGX_HTTP_UNIT_JSON_BYTES(1))
+                   | ((w ^ NGX_HTTP_UNIT_JSON_BYTES('\\'))
+                      - NGX_HTTP_UNIT_JSON_BYTES(1)))
+                  & NGX_HTTP_UNIT_JSON_BYTES(0x80);
 
-        if (special & NGX_HTTP_UNIT_JSON_BYTES(0x80)) {
+        if (special) {
+#if (NGX_HAVE_LITTLE_ENDIAN && __GNUC__)
+            return p + __builtin_ctzll(special) / 8;
+#else
             break;
+#endif
         }
 
         p += 8;
