@@ -54,7 +54,10 @@ ngx_http_unit_replay_forget(ngx_http_request_t *r)
 {
     ngx_http_unit_ctx_t  *ctx;
 
-    /* a filter that ends the answer its own way has cleared the contexts */
+    /*
+     * A filter that ends the answer its own way clears the contexts; who calls
+     * this has found ours again by then, so that it is not NULL today
+     */
 
     ctx = ngx_http_unit_get_ctx(r);
 
