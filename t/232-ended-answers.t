@@ -29,7 +29,7 @@ my $tree = $ENV{UNIT_NGINX} ? dirname(dirname($ENV{UNIT_NGINX})) : Cwd::abs_path
 plan skip_all => 'no tree of headers beside this nginx' if !-e "$tree/objs/ngx_auto_config.h";
 
 my $tmp = File::Temp->newdir;
-system($ENV{CC} || 'cc', qw(-shared -fPIC -O1 -g -Wall -Wextra -Wno-unused-parameter -Werror), (map { "-I$tree/$_" } qw(src/core src/event src/event/modules src/os/unix src/http src/http/modules src/http/v2 objs)),
+system($ENV{CC} || 'cc', qw(-shared -fPIC -O1 -g -Wall -Wextra -Wno-unused-parameter -Werror), (map { "-I$tree/$_" } qw(src/core src/event src/event/modules src/os/unix src/http src/http/modules src/http/v2 src/http/v3 src/event/quic objs)),
 	'-o', "$tmp/end.so", "$root/t/lib/end_filter.c") == 0 or die "end_filter.c does not compile\n";
 
 my $patch = {data => {type => 'individualCustomer', attributes => {tags => {a => 'b'}}}};
