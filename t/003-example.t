@@ -3,7 +3,8 @@
 # conf/nginx.conf, the example for production, works as it is shipped: this test
 # changes names of files and addresses in it, and nothing else. Its upstream
 # here is an nginx that speaks TLS as api.unit.co, in front of the sandbox. The
-# org token goes to no server that cannot prove to be api.unit.co.
+# org token goes to no server that cannot prove to be api.unit.co. nginx -t takes
+# the shorter example of the README as well.
 
 use strict;
 use warnings;
@@ -64,13 +65,14 @@ $conf = change($conf, qr{listen 443}, 'listen 127.0.0.1:%%PORT%%', 1);
 $conf = change($conf, qr{listen \[::\]:443 .*;}, '', 1);
 $conf =~ s{^(\s+include )(unit_\w+\.conf;)}{$1%%ROOT%%/conf/$2}mg;
 $conf =~ s{(unit_operations )(operations\.json)}{$1%%ROOT%%/conf/$2};
-$conf =~ s/^http \{/http {
-    client_body_temp_path %%DIR%%\/tmp\/body;
-    proxy_temp_path %%DIR%%\/tmp\/proxy;
-    fastcgi_temp_path %%DIR%%\/tmp\/fastcgi;
-    uwsgi_temp_path %%DIR%%\/tmp\/uwsgi;
-    scgi_temp_path %%DIR%%\/tmp\/scgi;
-/m;
+my $temporary = <<'EOT';
+    client_body_temp_path %%DIR%%/tmp/body;
+    proxy_temp_path %%DIR%%/tmp/proxy;
+    fastcgi_temp_path %%DIR%%/tmp/fastcgi;
+    uwsgi_temp_path %%DIR%%/tmp/uwsgi;
+    scgi_temp_path %%DIR%%/tmp/scgi;
+EOT
+$conf =~ s/^http \{\n\K/$temporary/m;
 
 # Unit, as this test plays it, with a certificate for %%NAME%%
 my $unit = <<'EOT';
@@ -153,5 +155,27 @@ ok($t->reload, 'Unit has a certificate of an unknown authority');
 ($code) = call('/accounts', $t->jwt(sub => 'bob'));
 is($code, 502, 'it is not accepted either');
 is($t->sandbox->mark, $before, 'and nothing was sent');
+
+# -- the one of the README ------------------------------------------------------
+
+my $readme = UnitGateway::slurp($t->root . '/README.md');
+my ($short) = $readme =~ /^    (load_module .*?^    \})$/ms;
+$short =~ s/^    //mg;
+$short =~ s/^load_module .*//m if $ENV{UNIT_NGINX};
+$short =~ s{modules/ngx_http_unit_module\.so}{"%%MODULE%%"};
+$short =~ s{/etc/unit-gateway/tls/(cert|key)\.pem}{"%%DIR%%/gateway.example.com." . ($1 eq 'cert' ? 'pem' : 'key')}ge;
+$short =~ s{/etc/unit-gateway/jwks\.json}{%%DIR%%/jwks.json};
+$short =~ s{/etc/ssl/certs/ca-certificates\.crt}{%%DIR%%/api.unit.co.pem};
+$short =~ s{/run/secrets/unit-org-token}{%%DIR%%/org-token};
+$short =~ s{/run/secrets/unit-idempotency}{%%DIR%%/idempotency-secret};
+$short =~ s{server api\.unit\.co:443}{server 127.0.0.1:%%PORT_TLS%%};
+$short =~ s{listen 443}{listen 127.0.0.1:%%PORT%%};
+$short =~ s{include (unit_\w+\.conf;)}{include %%ROOT%%/conf/$1}g;
+$short =~ s{unit_operations operations}{unit_operations %%ROOT%%/conf/operations};
+$short =~ s/^http \{\n\K/$temporary    access_log off;\n/m;
+$short .= "\npid %%DIR%%/readme.pid;\nerror_log %%DIR%%/logs/error.log notice;\n";
+$t->configure(conf => $short);
+($status, $text) = $t->test_config;
+is($status, 0, 'nginx -t of the one in the README') or diag $text;
 
 $t->done;
