@@ -97,7 +97,7 @@ sub upstream {
 	Bench::change(\$conf, qr/access_log off;/, 'map $http_user_agent $witness { ' . WITNESS . " 1; }\n"
 		. '    log_format saw "$request|$http_authorization|$http_cookie|$http_x_forwarded_for|$http_x_other";' . "\n"
 		. '    access_log ' . _saw() . ' saw if=$witness;');
-	return Bench::nginx('witness', $Bench::cpus[1], $port, $conf);
+	return Bench::upstream('witness', $port, $conf);
 }
 
 sub _saw { return "$Bench::dir/witness/logs/saw.log" }

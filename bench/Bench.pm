@@ -133,6 +133,13 @@ sub nginx {
 	return $server;
 }
 
+# upstream(NAME, PORT, TEXT of the configuration): an nginx on the other CPU, which
+# does not sleep.
+sub upstream {
+	my ($name, $port, $conf) = @_;
+	return nginx($name, $cpus[1], $port, $conf, 'env', "LD_PRELOAD=$build/bench/spin.so");
+}
+
 sub workers {
 	my ($master) = @_;
 
