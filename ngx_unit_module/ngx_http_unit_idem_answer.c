@@ -6,12 +6,11 @@
 
 
 #include "ngx_http_unit_idem.h"
+#include "ngx_http_unit_list.h"
 
 
 static ngx_int_t ngx_http_unit_idem_send(ngx_http_request_t *r,
     ngx_http_unit_record_answer_t *answer);
-static ngx_table_elt_t *ngx_http_unit_idem_add(ngx_http_request_t *r,
-    const char *key, ngx_str_t *value);
 static ngx_uint_t ngx_http_unit_idem_final(ngx_uint_t status);
 
 
@@ -44,6 +43,7 @@ ngx_http_unit_idem_send(ngx_http_request_t *r,
     ngx_int_t    rc;
     ngx_buf_t   *b;
     ngx_str_t    value;
+    ngx_list_t  *headers;
     ngx_chain_t  out;
 
     rc = ngx_http_discard_request_body(r);
@@ -52,16 +52,20 @@ ngx_http_unit_idem_send(ngx_http_request_t *r,
         return rc;
     }
 
+    headers = &r->headers_out.headers;
+
     ngx_str_set(&value, "true");
 
-    if (ngx_http_unit_idem_add(r, "Idempotency-Replayed", &value) == NULL) {
+    if (ngx_http_unit_list_add(headers, "Idempotency-Replayed", &value)
+        == NULL)
+    {
         return NGX_ERROR;
     }
 
     if (answer->coding.len) {
 
         r->headers_out.content_encoding =
-                  ngx_http_unit_idem_add(r, "Content-Encoding",
+                  ngx_http_unit_list_add(headers, "Content-Encoding",
                                          &answer->coding);
 
         if (r->headers_out.content_encoding == NULL) {
@@ -100,28 +104,6 @@ ngx_http_unit_idem_send(ngx_http_request_t *r,
     out.next = NULL;
 
     return ngx_http_output_filter(r, &out);
-}
-
-
-static ngx_table_elt_t *
-ngx_http_unit_idem_add(ngx_http_request_t *r, const char *key,
-    ngx_str_t *value)
-{
-    ngx_table_elt_t  *h;
-
-    h = ngx_list_push(&r->headers_out.headers);
-    if (h == NULL) {
-        return NULL;
-    }
-
-    ngx_memzero(h, sizeof(ngx_table_elt_t));
-
-    h->hash = 1;
-    h->key.data = (u_char *) key;
-    h->key.len = ngx_strlen(key);
-    h->value = *value;
-
-    return h;
 }
 
 
