@@ -22,7 +22,7 @@ use constant {
 	TOKEN => 'v2.public.' . 'T0k3n' x 118,    # of every customer
 };
 
-our ($root, $build, $dir, $realtime, @cpus, %servers, %loads);
+our ($root, $build, $dir, $realtime, @cpus, %servers, %loads, $loading);
 
 my $json = JSON::PP->new->canonical;
 
@@ -39,6 +39,7 @@ sub init {
 
 END {
 	my $status = $?;
+	kill 'TERM', $loading if $loading;
 	stop($_) for keys %servers;
 	$? = $status;
 }
@@ -363,9 +364,10 @@ sub load {
 	my $any = delete $o{any};
 	my @command = load_command($server, %o);
 	my $before = cpu($server);
-	open my $fh, '-|', @command or die "load: $!\n";
+	$loading = open(my $fh, '-|', @command) or die "load: $!\n";
 	my %r = map { split } <$fh>;
 	close $fh or die "failed: @command\n";
+	undef $loading;
 	return reported($server, \%r, $before, $any ? undef : $status, "@command");
 }
 
