@@ -71,9 +71,13 @@ ngx_http_unit_auth_cache_find(ngx_http_request_t *r, ngx_http_unit_ctx_t *ctx)
         ngx_memcpy(ngx_http_unit_auth_cache_buf, node->data, size);
         ngx_http_unit_shm_touch_locked(node);
 
-        ngx_http_unit_shm_prefetch_locked(shm, node->data
+        /* of one customer: with more of them the key is not known yet */
+
+        if (node->data[offsetof(ngx_http_unit_auth_record_t, has_key)]) {
+            ngx_http_unit_shm_prefetch_locked(shm, node->data
                                 + offsetof(ngx_http_unit_auth_record_t,
                                            token_key));
+        }
 
     } else {
         node = ngx_http_unit_shm_find_locked(shm, NGX_HTTP_UNIT_SHM_JWT_BAD,

@@ -255,19 +255,19 @@ static void
 ngx_http_unit_record_reclaim_locked(ngx_http_unit_shm_t *shm)
 {
     ngx_uint_t                    n;
-    ngx_queue_t                  *q, *lru;
+    ngx_queue_t                  *q, *queue;
     ngx_http_unit_shm_node_t     *node;
     ngx_http_unit_record_data_t  *data;
 
-    lru = &shm->sh->lru[NGX_HTTP_UNIT_SHM_IDEM_LEASE];
+    queue = &shm->sh->queues[NGX_HTTP_UNIT_SHM_IDEM_LEASE];
 
     for (n = 0; n < NGX_HTTP_UNIT_RECORD_RECLAIM; n++) {
 
-        if (ngx_queue_empty(lru)) {
+        if (ngx_queue_empty(queue)) {
             return;
         }
 
-        q = ngx_queue_last(lru);
+        q = ngx_queue_last(queue);
         node = ngx_queue_data(q, ngx_http_unit_shm_node_t, queue);
         data = (ngx_http_unit_record_data_t *) node->data;
 

@@ -137,7 +137,7 @@ ngx_http_unit_shm_init(ngx_shm_zone_t *zone, void *data)
     }
 
     for (i = 0; i < NGX_HTTP_UNIT_SHM_CLASSES; i++) {
-        ngx_queue_init(&sh->lru[i]);
+        ngx_queue_init(&sh->queues[i]);
     }
 
     if (ngx_http_unit_shm_owners(shm, sh) != NGX_OK) {
@@ -402,7 +402,7 @@ ngx_http_unit_shm_enter_locked(ngx_http_unit_shm_t *shm,
     ngx_queue_t                *link;
     ngx_http_unit_shm_owned_t  *owned;
 
-    ngx_queue_insert_head(&shm->sh->lru[node->class], &node->queue);
+    ngx_queue_insert_head(&shm->sh->queues[node->class], &node->queue);
 
     link = ngx_http_unit_shm_owner_link(node);
 

@@ -122,7 +122,7 @@ typedef struct {
                                              that a client could choose */
     ngx_uint_t                 mask;      /* number of buckets - 1 */
     ngx_http_unit_shm_node_t **buckets;
-    ngx_queue_t                lru[NGX_HTTP_UNIT_SHM_CLASSES];
+    ngx_queue_t                queues[NGX_HTTP_UNIT_SHM_CLASSES];
     ngx_uint_t                 count[NGX_HTTP_UNIT_SHM_CLASSES];
     ngx_uint_t                 evicted[NGX_HTTP_UNIT_SHM_CLASSES];
     size_t                     bytes[NGX_HTTP_UNIT_SHM_CLASSES];

@@ -345,13 +345,13 @@ ngx_http_unit_shm_victim_locked(ngx_http_unit_shm_t *shm, ngx_uint_t class,
                    (p - offsetof(ngx_http_unit_shm_node_t, data));
     }
 
-    if (ngx_queue_empty(&shm->sh->lru[class])) {
+    if (ngx_queue_empty(&shm->sh->queues[class])) {
         return NULL;
     }
 
     for (n = 0; /* void */ ; n++) {
 
-        q = ngx_queue_last(&shm->sh->lru[class]);
+        q = ngx_queue_last(&shm->sh->queues[class]);
         node = ngx_queue_data(q, ngx_http_unit_shm_node_t, queue);
 
         if (!node->used
@@ -364,6 +364,6 @@ ngx_http_unit_shm_victim_locked(ngx_http_unit_shm_t *shm, ngx_uint_t class,
         node->used = 0;
 
         ngx_queue_remove(q);
-        ngx_queue_insert_head(&shm->sh->lru[class], q);
+        ngx_queue_insert_head(&shm->sh->queues[class], q);
     }
 }

@@ -159,8 +159,8 @@ test_all_used(ngx_pool_t *pool)
 
     is(test_shm->sh->evicted[TEST_CLASS], 2, "one goes when all were used");
 
-    for (used = 0, q = ngx_queue_head(&test_shm->sh->lru[TEST_CLASS]);
-         q != ngx_queue_sentinel(&test_shm->sh->lru[TEST_CLASS]);
+    for (used = 0, q = ngx_queue_head(&test_shm->sh->queues[TEST_CLASS]);
+         q != ngx_queue_sentinel(&test_shm->sh->queues[TEST_CLASS]);
          q = ngx_queue_next(q))
     {
         node = ngx_queue_data(q, ngx_http_unit_shm_node_t, queue);
